@@ -1,0 +1,188 @@
+"""The sandbox on a socket: one small ASGI app over all providers, with faults, the ledger and pushed webhooks.
+
+/<provider>/<the provider's real path>     the provider's API
+POST /_sandbox/faults, DELETE              turn faults on and off (see `provider.Fault`)
+GET  /_sandbox/ledger                      every write it accepted, in order
+GET  /_sandbox/records                     {client: {provider: {stream: count}}} a complete sync ends with
+POST /_sandbox/push {"to": intake URL}     send every webhook of the town's history there, signed and paced
+POST /_sandbox/clock {"now": ISO time}     set the providers' clock (DELETE: real time again)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from connectors.sandbox.provider import Fault, Push, Reply, Request, SandboxProvider, World, json_reply
+
+log = logging.getLogger("leadtrail.sandbox")
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+PUSH_WORKERS = 16
+PUSH_ATTEMPTS = 8
+
+
+class Sandbox:
+    """The ASGI app."""
+
+    def __init__(self, providers: list[SandboxProvider], world: World, origin: str) -> None:
+        self.providers = {provider.name: provider for provider in providers}
+        self.world, self.origin = world, origin
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await _lifespan(receive, send)
+        body = await _read(receive)
+        raw_path = (scope.get("raw_path") or scope["path"].encode()).decode("ascii").split("?")[0]
+        prefix, _, path = raw_path.lstrip("/").partition("/")
+        if prefix == "_sandbox":
+            return await _reply(send, await self._control(scope["method"], path, body))
+        provider = self.providers.get(prefix)
+        if provider is None:
+            return await _reply(send, json_reply({"error": f"no such provider: {prefix}"}, 404))
+        request = Request(
+            method=scope["method"],
+            path="/" + path,
+            query=scope["query_string"].decode("ascii"),
+            headers={key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]},
+            body=body,
+            root=f"{self.origin}/{prefix}",
+        )
+        await self._serve(provider, request, send)
+
+    async def _serve(self, provider: SandboxProvider, request: Request, send: Send) -> None:
+        before = self.world.struck(provider.name, request.path, ("429", "500", "revoked_token", "reset", "slow"))
+        if before:
+            if before.kind == "reset":
+                return _abort(send)
+            if before.kind == "slow":
+                await asyncio.sleep(before.seconds)
+            else:
+                status = {"429": 429, "500": 500, "revoked_token": 401}[before.kind]
+                reply = provider.error(status, request)
+                if before.retry_after:
+                    reply = Reply(reply.status, reply.body, {**reply.headers, "retry-after": before.retry_after})
+                return await _reply(send, reply)
+        try:
+            reply = provider.handle(request)
+        except Exception:
+            log.exception("%s %s failed in the sandbox", request.method, request.path)
+            reply = json_reply({"error": "sandbox bug, see its log"}, 500)
+        if reply.status == 200 and self.world.struck(provider.name, request.path, ("truncated",)):
+            reply = Reply(200, reply.body[: max(1, len(reply.body) * 2 // 3)], reply.headers)
+        await _reply(send, reply)
+
+    # ---- control ----
+
+    async def _control(self, method: str, path: str, body: bytes) -> Reply:
+        if path == "faults" and method == "POST":
+            asked = json.loads(body)
+            for one in asked if isinstance(asked, list) else [asked]:
+                unknown = set(one) - {f.name for f in fields(Fault)}
+                if unknown or "kind" not in one:
+                    return json_reply(
+                        {"error": f"a fault has {[f.name for f in fields(Fault)]}, not {sorted(unknown)}"}, 422
+                    )
+                self.world.faults.append(Fault(**{**one, "kind": str(one["kind"])}))
+            return json_reply({"faults": len(self.world.faults)})
+        if path == "faults" and method == "DELETE":
+            self.world.faults.clear()
+            return json_reply({"faults": 0})
+        if path == "ledger":
+            return json_reply(self.world.ledger)
+        if path == "records":
+            return json_reply(self.counts())
+        if path == "clock":
+            self.world.set_now(datetime.fromisoformat(json.loads(body)["now"]) if method == "POST" else None)
+            return json_reply({"now": self.world.now().isoformat()})
+        if path == "push" and method == "POST":
+            asked = json.loads(body)
+            return json_reply(await self.push(asked["to"], only=asked.get("providers"), clients=asked.get("clients")))
+        return json_reply({"error": "unknown control", "see": __doc__}, 404)
+
+    def counts(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Records a complete sync ends with: {client_id: {provider: {stream: count}}}."""
+        out: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
+        for provider in self.providers.values():
+            tally = Counter((client_id, stream) for client_id, stream, _, _ in provider.records())
+            for (client_id, stream), count in sorted(tally.items()):
+                out[client_id][provider.name][stream] = count
+        return out
+
+    async def push(self, to: str, *, only: list[str] | None = None, clients: list[str] | None = None) -> dict[str, Any]:
+        """Send the history's webhooks to an intake; returns once every one is acknowledged or given up."""
+        queue = [
+            (provider.name, push)
+            for provider in self.providers.values()
+            if only is None or provider.name in only
+            for push in provider.pushes()
+            if clients is None or push.client_id in clients
+        ]
+        queue.sort(key=lambda item: item[1].at, reverse=True)
+        sent: Counter[str] = Counter()
+        refused: Counter[str] = Counter()
+
+        async def worker(client: httpx.AsyncClient) -> None:
+            while queue:
+                name, push = queue.pop()
+                ok = await _deliver(client, f"{to.rstrip('/')}/webhooks/{push.client_id}/{name}{push.tail}", push)
+                (sent if ok else refused)[name] += 1
+
+        async with httpx.AsyncClient(timeout=30) as client:
+            client.headers.clear()
+            await asyncio.gather(*(worker(client) for _ in range(PUSH_WORKERS)))
+        return {"acknowledged": dict(sent), "refused": dict(refused), "total": sent.total()}
+
+
+async def _deliver(client: httpx.AsyncClient, url: str, push: Push) -> bool:
+    for attempt in range(PUSH_ATTEMPTS):
+        try:
+            answer = await client.post(url, content=push.body, headers=dict(push.sign(url)))
+        except httpx.TransportError:
+            await asyncio.sleep(0.2 * 2**attempt)
+            continue
+        if answer.status_code < 300:
+            return True
+        if answer.status_code < 500 and answer.status_code != 429:
+            return False
+        await asyncio.sleep(0.2 * 2**attempt)
+    return False
+
+
+async def _read(receive: Receive) -> bytes:
+    chunks = []
+    while True:
+        message = await receive()
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(chunks)
+
+
+async def _reply(send: Send, reply: Reply) -> None:
+    headers = {"content-length": str(len(reply.body)), **reply.headers}
+    encoded = [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in headers.items()]
+    await send({"type": "http.response.start", "status": reply.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+def _abort(send: Send) -> None:
+    """Drop the connection without an answer, as a broken network does."""
+    getattr(send, "__self__").transport.abort()  # noqa: B009  (uvicorn offers no public way)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
