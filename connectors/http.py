@@ -234,6 +234,10 @@ class Account:
             status=status,
         )
 
+    def expired(self, response: Response) -> bool:
+        """Whether this refusal may mean that the access token has ended, so that renewing it is worth one try."""
+        return response.status == 401
+
     def own(self, url: str) -> str:
         """A provider-given link, as a path under our base URL. Links to another host are refused: they would get our key."""
         base, link = urlsplit(self.base_url), urlsplit(url)
@@ -269,7 +273,7 @@ class Account:
             verdict: Wait | ConnectorError | None
             try:
                 response = self._send(method, url, params, content, form, {**credential, **(headers or {})})
-                if response.status == 401 and not renewed and self.auth.renew(credential):
+                if not renewed and self.expired(response) and self.auth.renew(credential):
                     renewed, attempt = True, attempt - 1
                     continue
                 verdict = self.judge(response)

@@ -61,13 +61,16 @@ def json_reply(value: Any, status: int = 200, headers: Mapping[str, str] | None 
 @dataclass(frozen=True)
 class Push:
     """One webhook of the town's history. `sign(url)` gives the headers for the URL it is sent to (signatures need it).
-    `tail` is put after `/webhooks/{client}/{provider}`; it starts with `/` or is empty."""
+    `tail` is put after `/webhooks/{client}/{provider}`; it starts with `/` or is empty. `success` is the text without
+    which the provider takes even a 200 for a failure."""
 
     client_id: str
     at: datetime
     body: bytes
     sign: Callable[[str], Mapping[str, str]]
     tail: str = ""
+    method: str = "POST"
+    success: bytes = b""
 
 
 @dataclass

@@ -147,12 +147,12 @@ class Sandbox:
 async def _deliver(client: httpx.AsyncClient, url: str, push: Push) -> bool:
     for attempt in range(PUSH_ATTEMPTS):
         try:
-            answer = await client.post(url, content=push.body, headers=dict(push.sign(url)))
+            answer = await client.request(push.method, url, content=push.body, headers=dict(push.sign(url)))
         except httpx.TransportError:
             await asyncio.sleep(0.2 * 2**attempt)
             continue
         if answer.status_code < 300:
-            return True
+            return push.success in answer.content
         if answer.status_code < 500 and answer.status_code != 429:
             return False
         await asyncio.sleep(0.2 * 2**attempt)
