@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import logging
+import math
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,7 +26,9 @@ import msgspec
 from connectors.base import ConnectorError, ContractChanged, CredentialError, ProviderDown, RateLimited, Rejected
 
 log = logging.getLogger("leadtrail.http")
-logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log full URLs, and those hold phone numbers
+# They would log full URLs and answer headers, and those hold phone numbers and keys.
+for noisy in ("httpx", "httpcore"):
+    logging.getLogger(noisy).setLevel(logging.WARNING)
 
 MEGABYTE = 1024 * 1024
 T = TypeVar("T")
@@ -63,10 +67,12 @@ class Budget:
 
 
 class Wait(NamedTuple):
-    """Verdict: try again, after `seconds` (None: our own back-off). `why` is for the log and the final error."""
+    """Verdict: try again, after `seconds` (None: our own back-off). `why` is for the log and the final error.
+    `unprocessed`: the provider promises that it did nothing with the call, so even a write may be repeated."""
 
     why: str
     seconds: float | None = None
+    unprocessed: bool = False
 
 
 class Limit(NamedTuple):
@@ -77,29 +83,24 @@ class Limit(NamedTuple):
 
 
 class Limiter:
-    """A token bucket for each limit; callers of all threads share it."""
+    """Keeps every limit in any window of time; callers of all threads share it. (A token bucket that starts full would
+    let almost twice the calls through in its first window.)"""
 
     def __init__(self, limits: Sequence[Limit], clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        now = clock.monotonic()
-        self._limits = tuple(limits)
-        self._buckets = [(float(limit.calls), now) for limit in limits]
+        self._windows: list[tuple[Limit, deque[float]]] = [(limit, deque(maxlen=limit.calls)) for limit in limits]
 
     def take(self) -> float:
         """Take one call; return the seconds to wait before making it."""
-        if not self._limits:
-            return 0.0
         with self._lock:
-            now, wait = self._clock.monotonic(), 0.0
-            for i, limit in enumerate(self._limits):
-                tokens, then = self._buckets[i]
-                rate = limit.calls / limit.seconds
-                tokens = min(float(limit.calls), tokens + (now - then) * rate) - 1.0
-                self._buckets[i] = (tokens, now)
-                if tokens < 0:
-                    wait = max(wait, -tokens / rate)
-            return wait
+            now = turn = self._clock.monotonic()
+            for limit, taken in self._windows:
+                if len(taken) == limit.calls:
+                    turn = max(turn, taken[0] + limit.seconds)
+            for _, taken in self._windows:
+                taken.append(turn)
+            return turn - now
 
 
 class Auth(Protocol):
@@ -241,7 +242,9 @@ class Account:
     def own(self, url: str) -> str:
         """A provider-given link, as a path under our base URL. Links to another host are refused: they would get our key."""
         base, link = urlsplit(self.base_url), urlsplit(url)
-        if link.scheme and (link.scheme, link.netloc) != (base.scheme, base.netloc):
+        # A relative link must be a path: ".evil.example" or "@evil.example" put after our host would name another one.
+        relative = not link.scheme and not link.netloc and url.startswith("/")
+        if not relative and (link.scheme, link.netloc) != (base.scheme, base.netloc):
             raise ContractChanged(
                 f"the provider links to another host ({link.netloc}).",
                 connection=self.connection,
@@ -288,7 +291,7 @@ class Account:
                         ) from None
                     except msgspec.DecodeError:
                         verdict = Wait("the answer was cut off or is not JSON")
-            except httpx.TransportError as error:
+            except (httpx.TransportError, httpx.DecodingError) as error:
                 verdict = Wait(f"the connection failed ({type(error).__name__})")
             except _TooSlow:
                 verdict = Wait(f"the answer took longer than {budget.deadline:.0f} s")
@@ -296,7 +299,7 @@ class Account:
                 raise verdict
             pause = verdict.seconds if verdict.seconds is not None else _backoff(attempt)
             limited = verdict.why.startswith("too many")
-            if not repeat or attempt >= budget.attempts or waited + pause > budget.wait:
+            if not (repeat or verdict.unprocessed) or attempt >= budget.attempts or waited + pause > budget.wait:
                 raise self._gave_up(verdict, attempt, pause, limited, repeat)
             log.info("%s: %s, waiting %.1f s (attempt %d)", self.connection, verdict.why, pause, attempt)
             self._pause(pause)
@@ -382,7 +385,8 @@ def retry_after(response: Response, now: datetime) -> float | None:
     if not value:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     except ValueError:
         pass
     try:
