@@ -115,13 +115,15 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """One provider record. `payload` is the provider's JSON, byte for byte.
 
     `occurred_at` is when it happened, `updated_at` the provider's own last change (None if it has none); both
-    timezone-aware. `record_id` is the provider's own id as text, unique within (client, stream).
+    timezone-aware. `record_id` is the provider's own id as text, unique within (client, stream). `absent` marks an
+    observation of ours (see `absent()`).
     """
 
     record_id: str
     payload: bytes | msgspec.Raw
     occurred_at: datetime | None = None
     updated_at: datetime | None = None
+    absent: bool = False
 
 
 class Page(msgspec.Struct, frozen=True, gc=False):
@@ -138,7 +140,7 @@ def absent(record_id: str, seen_at: datetime) -> Record:
     Staging marks the record hidden or deleted and keeps it. `seen_at` is when we noticed.
     """
     payload = msgspec.json.encode({"_observed": "absent", "id": record_id, "at": seen_at.astimezone(UTC)})
-    return Record(record_id, payload, occurred_at=None, updated_at=seen_at)
+    return Record(record_id, payload, occurred_at=None, updated_at=seen_at, absent=True)
 
 
 # ---- webhooks ----------------------------------------------------------------------------------------------

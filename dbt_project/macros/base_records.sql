@@ -1,0 +1,201 @@
+{# The one way from landing to typed rows: latest version of each record, parsed once, bad values named.
+
+   fields: {column: [path, type] or [path, type, 'required']}. A path is dotted JSON keys; `a|b` takes the first that is not
+   null. A missing or unreadable required field puts the row aside (`rejected_because`); an unreadable optional value becomes
+   null and is named in `dropped_values`. Both appear in the quarantine model.
+
+   Which version wins: the provider's own update time (or, if it has none, when we received it), then when we received it, then
+   the content's key. A version landed again is not a new version, so re-landing changes nothing; A -> B -> A is three versions.
+   `received_at` is when this version was first known. Order of loading does not matter: a rebuild gives the same rows.
+
+   A record the provider stopped serving (`via = 'observed'`) keeps its row and gets `absent_since`. #}
+{% macro base_records(provider, stream, fields) %}
+{{ config(
+    materialized='incremental', incremental_strategy='delete+insert', unique_key='record_key', on_schema_change='fail',
+    post_hook="{{ note_loaded('" ~ provider ~ "', '" ~ stream ~ "') }}"
+) }}
+-- depends_on: {{ source(provider, stream) }}
+{%- set segments = pending_segments(provider, stream) -%}
+{%- set paths = [] -%}
+{%- for spec in fields.values() -%}{%- for path in spec[0].split('|') -%}{%- if path not in paths -%}{%- do paths.append(path) -%}{%- endif -%}{%- endfor -%}{%- endfor %}
+
+with landed as (
+    {{ read_segments(segments) }}
+),
+
+versions as (
+    select
+        client_id, record_id, updated_at, received_at, idempotency_key, segment, segment_row,
+        coalesce(updated_at, received_at) as version_at,
+        lag(idempotency_key) over (
+            partition by client_id, record_id
+            order by coalesce(updated_at, received_at), received_at, idempotency_key
+        ) as key_before
+    from landed
+    where via <> 'observed'
+),
+
+changes as (
+    select
+        *,
+        row_number() over (
+            partition by client_id, record_id order by version_at desc, received_at desc, idempotency_key desc
+        ) as newest
+    from versions
+    where key_before is null or key_before <> idempotency_key
+),
+
+winners as (
+    select changes.client_id, changes.record_id, changes.received_at, changes.segment, changes.segment_row
+    from changes
+    {%- if is_incremental() %}
+    left join {{ this }} as kept
+        on changes.client_id = kept.client_id and changes.record_id = kept.record_id
+    {%- endif %}
+    where changes.newest = 1
+    {%- if is_incremental() %}
+        and (
+            kept.record_id is null
+            or (
+                (changes.version_at, changes.received_at, changes.idempotency_key)
+                > (coalesce(kept.updated_at, kept.received_at), kept.received_at, kept.idempotency_key)
+                and (changes.key_before is not null or changes.idempotency_key <> kept.idempotency_key)
+            )
+        )
+    {%- endif %}
+),
+
+absences as (
+    select client_id, record_id, received_at as absent_at
+    from landed
+    where via = 'observed'
+),
+
+first_absence as (
+    select winners.client_id, winners.record_id, min(absences.absent_at) as absent_since
+    from winners
+    inner join absences
+        on winners.client_id = absences.client_id and winners.record_id = absences.record_id
+        and absences.absent_at > winners.received_at
+    group by winners.client_id, winners.record_id
+),
+
+raw_values as (
+    select
+        landed.client_id, landed.record_id, landed.occurred_at, landed.updated_at, landed.received_at, landed.via,
+        landed.idempotency_key, {{ json_values('landed.payload', paths) }} as v
+    from landed
+    inner join winners on landed.segment = winners.segment and landed.segment_row = winners.segment_row
+),
+
+typed as (
+    select
+        client_id, record_id, occurred_at, updated_at, received_at, via, idempotency_key
+        {%- for column, spec in fields.items() %}
+        {%- set raw = json_value('v', spec[0], paths) %},
+        {{ typed_value(raw, spec[1]) }} as {{ column }}
+        {%- if spec[1] not in ('text', 'json') %}, {{ raw }} as {{ column }}__raw{% endif %}
+        {%- endfor %}
+    from raw_values
+),
+
+parsed as (
+    select
+        typed.client_id,
+        typed.client_id || ':' || typed.record_id as record_key,
+        typed.record_id
+        {%- for column in fields %},
+        typed.{{ column }}
+        {%- endfor %},
+        typed.occurred_at, typed.updated_at, typed.received_at, typed.via, typed.idempotency_key,
+        first_absence.absent_since is not null as is_absent,
+        first_absence.absent_since,
+        {{ named_problems(fields, true) }} as rejected_because,
+        {{ named_problems(fields, false) }} as dropped_values
+    from typed
+    left join first_absence
+        on typed.client_id = first_absence.client_id and typed.record_id = first_absence.record_id
+)
+
+select * from parsed
+{%- if is_incremental() %}
+
+union all by name
+
+-- known records whose absence is news: their last values stay
+select kept.* replace (true as is_absent, gone.absent_at as absent_since)
+from {{ this }} as kept
+inner join (
+    select client_id, record_id, min(absent_at) as absent_at from absences group by client_id, record_id
+) as gone on kept.client_id = gone.client_id and kept.record_id = gone.record_id
+where kept.absent_since is null
+    and gone.absent_at > kept.received_at
+    and kept.record_key not in (select client_id || ':' || record_id from winners)
+{%- endif %}
+{% endmacro %}
+
+{# Envelope columns of the given segments; an empty set when there is nothing to read. #}
+{% macro read_segments(segments) %}
+  {%- if segments %}
+    select
+        client_id, record_id, occurred_at, updated_at, received_at, via, idempotency_key, payload,
+        filename as segment, file_row_number as segment_row
+    from read_parquet([{% for path in segments %}'{{ path }}'{{ ', ' if not loop.last }}{% endfor %}], filename = true, file_row_number = true)
+  {%- else %}
+    select
+        cast(null as varchar) as client_id, cast(null as varchar) as record_id, cast(null as timestamp) as occurred_at,
+        cast(null as timestamp) as updated_at, cast(null as timestamp) as received_at, cast(null as varchar) as via,
+        cast(null as varchar) as idempotency_key, cast(null as varchar) as payload,
+        cast(null as varchar) as segment, cast(null as bigint) as segment_row
+    where false
+  {%- endif %}
+{% endmacro %}
+
+{# All values a model needs, out of one parse of the payload (one call for each field costs six times as much). #}
+{% macro json_values(payload, paths) -%}
+json_extract_string({{ payload }}, [{% for path in paths %}'{{ json_path(path) }}'{{ ', ' if not loop.last }}{% endfor %}])
+{%- endmacro %}
+
+{% macro json_path(dotted) -%}
+${% for key in dotted.split('.') %}."{{ key }}"{% endfor %}
+{%- endmacro %}
+
+{# The raw text at `a|b`: blank counts as missing, because providers mix "", null and no key. #}
+{% macro json_value(values, alternatives, paths) -%}
+  {%- set parts = [] -%}
+  {%- for path in alternatives.split('|') -%}{%- do parts.append("nullif(trim(" ~ values ~ "[" ~ (paths.index(path) + 1) ~ "]), '')") -%}{%- endfor -%}
+  {%- if parts | length == 1 -%}{{ parts[0] }}{%- else -%}coalesce({{ parts | join(', ') }}){%- endif -%}
+{%- endmacro %}
+
+{% macro typed_value(raw, type) -%}
+  {%- if type in ('text', 'json') -%}{{ raw }}
+  {%- elif type == 'integer' -%}try_cast({{ raw }} as bigint)
+  {%- elif type == 'double' -%}try_cast({{ raw }} as double)
+  {%- elif type == 'boolean' -%}try_cast({{ raw }} as boolean)
+  {%- elif type == 'timestamp' -%}try_cast({{ raw }} as timestamptz) at time zone 'UTC'
+  {%- elif type == 'timestamp_ms' -%}make_timestamp(try_cast({{ raw }} as bigint) * 1000)
+  {%- elif type == 'timestamp_s' -%}make_timestamp(try_cast({{ raw }} as bigint) * 1000000)
+  {%- elif type == 'rfc2822' -%}try_strptime({{ raw }}, '%a, %d %b %Y %H:%M:%S %z') at time zone 'UTC'
+  {%- elif type == 'date' -%}try_cast({{ raw }} as date)
+  {%- elif type == 'money' -%}cast(round(try_cast(replace(replace(replace({{ raw }}, '$', ''), ',', ''), ' ', '') as decimal(18, 4)) * 100) as bigint)
+  {%- else -%}{{ exceptions.raise_compiler_error("base_records: unknown type '" ~ type ~ "'") }}
+  {%- endif -%}
+{%- endmacro %}
+
+{% macro named_problems(fields, required) -%}
+  {%- set kinds = {'integer': 'a whole number', 'double': 'a number', 'boolean': 'true or false', 'timestamp': 'a time with its offset',
+      'timestamp_ms': 'a time in milliseconds', 'timestamp_s': 'a time in seconds', 'rfc2822': 'a mail date', 'date': 'a date', 'money': 'an amount of money'} -%}
+  {%- set cases = [] -%}
+  {%- for column, spec in fields.items() -%}
+    {%- set is_required = spec | length > 2 and spec[2] == 'required' -%}
+    {%- if is_required == required -%}
+      {%- if spec[1] not in ('text', 'json') -%}
+        {%- do cases.append("case when typed." ~ column ~ " is null and typed." ~ column ~ "__raw is not null then '" ~ column ~ " is not " ~ kinds[spec[1]] ~ "' end") -%}
+      {%- endif -%}
+      {%- if required -%}
+        {%- do cases.append("case when typed." ~ column ~ (("__raw") if spec[1] not in ('text', 'json') else "") ~ " is null then '" ~ column ~ " is missing' end") -%}
+      {%- endif -%}
+    {%- endif -%}
+  {%- endfor -%}
+  {%- if cases -%}nullif(concat_ws('; ', {{ cases | join(', ') }}), ''){%- else -%}cast(null as varchar){%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,69 @@
+"""Where things are. Every setting is an environment variable with the prefix LEADTRAIL_; .env.example lists them all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`home` holds all state. `clients_file` names clients and connections; `secrets_file` optionally their secrets."""
+
+    home: Path
+    clients_file: Path
+    secrets_file: Path | None = None
+    store_url: str = ""
+    key: str = ""
+    public_url: str = ""
+    environ: Mapping[str, str] = os.environ
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        env = os.environ if environ is None else environ
+        home = Path(env.get("LEADTRAIL_HOME") or ".leadtrail").absolute()
+        secrets = env.get("LEADTRAIL_SECRETS_FILE")
+        return cls(
+            home=home,
+            clients_file=Path(env.get("LEADTRAIL_CLIENTS_FILE") or "clients.yaml").absolute(),
+            secrets_file=Path(secrets).absolute() if secrets else None,
+            store_url=env.get("LEADTRAIL_STORE_URL") or f"sqlite:///{home / 'store.db'}",
+            key=env.get("LEADTRAIL_KEY", ""),
+            public_url=env.get("LEADTRAIL_PUBLIC_URL", "").rstrip("/"),
+            environ=env,
+        )
+
+    @property
+    def landing(self) -> Path:
+        return self.home / "landing"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.home / "warehouse.duckdb"
+
+    @property
+    def published(self) -> Path:
+        return self.home / "published"
+
+    @property
+    def analytics(self) -> Path:
+        """The pointer people open: always the newest tested warehouse."""
+        return self.home / "analytics.duckdb"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.home / "dagster"
+
+    @property
+    def dbt_target(self) -> Path:
+        return self.home / "dbt"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    def override(self, provider: str, option: str) -> str:
+        """LEADTRAIL_<PROVIDER>_<OPTION>, e.g. the base URL that points a connector at another server."""
+        return self.environ.get(f"LEADTRAIL_{provider}_{option}".upper(), "")

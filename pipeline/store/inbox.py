@@ -1,0 +1,141 @@
+"""Webhooks as they came, kept for ever: stored once, answered only after that, drained to landing later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from connectors.base import WebhookRequest
+from pipeline.store.engine import stamp
+from pipeline.store.schema import inbox, quarantine
+
+# request headers that are credentials, or say nothing about the event
+UNKEPT = frozenset({"authorization", "cookie", "x-api-key", "host", "connection", "content-length", "accept"})
+
+
+@dataclass(frozen=True)
+class Event:
+    """A verified webhook on its way into the inbox."""
+
+    client_id: str
+    provider: str
+    dedupe_key: str
+    request: WebhookRequest
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An event waiting to be drained."""
+
+    id: int
+    client_id: str
+    provider: str
+    request: WebhookRequest
+
+
+def store_events(engine: Engine, events: Sequence[Event]) -> None:
+    """Store events durably, in one transaction. An event that is there already counts one receipt more, nothing else."""
+    dialect = sqlite if engine.dialect.name == "sqlite" else postgresql
+    rows = [_row(event) for event in events]
+    statement = dialect.insert(inbox)
+    statement = statement.on_conflict_do_update(
+        index_elements=["client_id", "provider", "dedupe_key"],
+        set_={"receipts": inbox.c.receipts + 1, "last_receipt_at": statement.excluded.last_receipt_at},
+    )
+    with engine.begin() as connection:
+        connection.execute(statement, rows)
+
+
+def _row(event: Event) -> dict[str, object]:
+    request, at = event.request, stamp(event.request.received_at)
+    headers = {name: value for name, value in request.headers.items() if name not in UNKEPT and "signature" not in name}
+    return {
+        "client_id": event.client_id,
+        "provider": event.provider,
+        "dedupe_key": event.dedupe_key,
+        "method": request.method,
+        "url": request.url.split("?")[0],
+        "tail": request.tail,
+        "headers": json.dumps(headers),
+        "body": request.body,
+        "received_at": at,
+        "receipts": 1,
+        "last_receipt_at": at,
+        "state": "stored",
+        "state_at": at,
+    }
+
+
+def pending(engine: Engine, client_id: str, provider: str, *, limit: int, after: int = 0) -> list[Stored]:
+    """The oldest events of a connection that wait to be drained."""
+    query = (
+        select(inbox)
+        .where(
+            inbox.c.client_id == client_id, inbox.c.provider == provider, inbox.c.state == "stored", inbox.c.id > after
+        )
+        .order_by(inbox.c.id)
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        rows = connection.execute(query).all()
+    return [
+        Stored(
+            row.id,
+            row.client_id,
+            row.provider,
+            WebhookRequest(
+                url=row.url,
+                headers=json.loads(row.headers),
+                body=row.body,
+                received_at=datetime.fromisoformat(row.received_at),
+                method=row.method,
+                tail=row.tail,
+            ),
+        )
+        for row in rows
+    ]
+
+
+def waiting(engine: Engine) -> Mapping[tuple[str, str], int]:
+    """How many events wait, for each (client, provider)."""
+    query = (
+        select(inbox.c.client_id, inbox.c.provider, func.count())
+        .where(inbox.c.state == "stored")
+        .group_by(inbox.c.client_id, inbox.c.provider)
+    )
+    with engine.connect() as connection:
+        return {(client, provider): count for client, provider, count in connection.execute(query)}
+
+
+def mark_drained(connection: Connection, ids: Sequence[int], now: datetime) -> None:
+    """In the transaction that makes the events' records durable."""
+    for start in range(0, len(ids), 500):
+        connection.execute(
+            update(inbox).where(inbox.c.id.in_(ids[start : start + 500])).values(state="drained", state_at=stamp(now))
+        )
+
+
+def mark_quarantined(
+    connection: Connection, event: Stored, problems: Sequence[tuple[str, bytes]], now: datetime
+) -> None:
+    """Keep what could not be understood, with the reason; the event stays and can be read again."""
+    connection.execute(update(inbox).where(inbox.c.id == event.id).values(state="quarantined", state_at=stamp(now)))
+    connection.execute(
+        insert(quarantine),
+        [
+            {
+                "inbox_id": event.id,
+                "client_id": event.client_id,
+                "provider": event.provider,
+                "reason": reason,
+                "payload": payload,
+                "quarantined_at": stamp(now),
+            }
+            for reason, payload in problems
+        ],
+    )
