@@ -8,8 +8,9 @@ Facts that shaped this:
   name becomes a list, of an uploaded file only its name is kept).
 - Fields are recognised by common names; `field_map` (our field -> their name, dotted inside nested JSON) wins over that.
 - The same submission comes twice (double click, retry of a plug-in), the same person comes back on another day. With an event
-  id, `X-Event-Id` or in the body, the id decides. Without one, equal content within ten minutes is one submission: posts in
-  the same ten minutes of the clock share a key here, and staging joins neighbours across that border by `content_key`.
+  id, `X-Event-Id` or in the body, the id decides. Without one, equal posts in the same ten minutes of the clock share a key
+  here; what crosses that border, or differs only in fields we do not read (a captcha's token), staging sees by `content_key`:
+  a submission that says what another said up to ten minutes before is a repeat.
 - Consent is what the form says; a form without the question says nothing.
 """
 
@@ -20,7 +21,6 @@ import hmac
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email import policy
 from email.parser import BytesParser
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
@@ -58,7 +58,7 @@ KNOWN_NAMES: Mapping[str, tuple[str, ...]] = {
     "phone": ("phone", "phonenumber", "yourphone", "tel", "telephone", "mobile", "cell"),
     "email": ("email", "emailaddress", "youremail", "mail"),
     "message": ("message", "yourmessage", "comments", "comment", "description", "details", "howcanwehelp"),
-    "service": ("service", "servicetype", "serviceneeded", "subject"),
+    "service": ("service", "servicetype", "serviceneeded"),
     "zip_code": ("zip", "zipcode", "postalcode"),
     "page_url": ("pageurl", "page", "url", "sourceurl", "landingpage"),
     "referrer": ("referrer", "referer"),
@@ -120,7 +120,7 @@ class Forms(Connector):
             posted = _parsed(request)
         except ValueError:
             return Accepted("unreadable:" + body_key(request.body), Answer(400))
-        return Accepted("submission:" + self._identity(request, self._read(posted)), Answer(200))
+        return Accepted("submission:" + _identity(request, posted, self._read(posted)), Answer(200))
 
     def receive(self, request: WebhookRequest) -> Received:
         try:
@@ -132,7 +132,7 @@ class Forms(Connector):
         read = self._read(posted)
         if not any(read[ours] for ours in ("name", "first_name", "last_name", "phone", "email", "message")):
             return Received(quarantine=[("no field says who wrote or what; set field_map for this form", request.body)])
-        record_id = self._identity(request, read)
+        record_id = _identity(request, posted, read)
         ours = {**read, "submission_id": record_id, "content_key": _content_key(read)}
         payload = msgspec.json.encode({**ours, "fields": posted.fields})
         submitted_at = _instant(read["submitted_at"])
@@ -157,22 +157,26 @@ class Forms(Connector):
         plain: dict[str, str] = {}
         for name, value in posted.values.items():
             plain.setdefault(_plain(name), value)
-            plain.setdefault(_plain(name.rsplit(".", 1)[-1]), value)
+            parent, _, last = name.rpartition(".")
+            if _plain(parent.rpartition(".")[2]) not in ("form", "site"):  # a form has a name as well as its writer
+                plain.setdefault(_plain(last), value)
         read: dict[str, str | None] = {}
         for ours, candidates in KNOWN_NAMES.items():
             if ours in self.options.field_map:
-                value = posted.values.get(self.options.field_map[ours])
+                read[ours] = posted.values.get(self.options.field_map[ours]) or None
             else:
-                value = next((plain[name] for name in candidates if plain.get(name)), None)
-            read[ours] = value or None
+                read[ours] = next((plain[name] for name in candidates if plain.get(name)), None)
         return read
 
-    def _identity(self, request: WebhookRequest, read: Mapping[str, str | None]) -> str:
-        given = request.headers.get("x-event-id") or read["submission_id"]
-        if given:
-            return given.strip()
-        window = int(request.received_at.timestamp()) // REPEAT_SECONDS
-        return f"{_content_key(read)}:{window}"
+
+def _identity(request: WebhookRequest, posted: _Posted, read: Mapping[str, str | None]) -> str:
+    """The submission's own id (a site numbers the entries of each form anew), else everything in it, and about when."""
+    if event_id := request.headers.get("x-event-id", "").strip():
+        return event_id
+    if submission_id := read["submission_id"]:
+        return f"{read['form_id']}:{submission_id}" if read["form_id"] else submission_id
+    window = int(request.received_at.timestamp()) // REPEAT_SECONDS
+    return f"{_content_key(posted.values)}:{window}"
 
 
 def sign(secret: str, body: bytes) -> str:
@@ -230,11 +234,11 @@ def _flat(fields: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterat
 
 def _multipart(content_type: str, body: bytes) -> list[tuple[str, str]]:
     head = b"Content-Type: " + content_type.encode("latin-1") + b"\r\n\r\n"
-    message = BytesParser(policy=policy.HTTP).parsebytes(head + body)
-    if not message.is_multipart():
+    parts = BytesParser().parsebytes(head + body).get_payload()
+    if not isinstance(parts, list):
         raise ValueError("broken multipart")
     pairs = []
-    for part in message.iter_parts():
+    for part in parts:
         name = part.get_param("name", header="content-disposition")
         content = part.get_payload(decode=True)
         if isinstance(name, str) and isinstance(content, bytes):
@@ -253,12 +257,12 @@ def _joined(value: Any) -> str:
     return ", ".join(str(item) for item in _listed(value) if not isinstance(item, dict | list)).strip()
 
 
-def _content_key(read: Mapping[str, str | None]) -> str:
-    """The same for the same form, person and words, however they are spaced, written in capitals or timed."""
+def _content_key(fields: Mapping[str, str | None]) -> str:
+    """The same for the same words, however they are spaced or written in capitals; when they were sent does not count."""
     parts = [
-        f"{ours}={' '.join(value.lower().split())}"
-        for ours, value in sorted(read.items())
-        if value and ours not in ("submission_id", "submitted_at")
+        f"{name}={' '.join(value.lower().split())}"
+        for name, value in sorted(fields.items())
+        if value and name not in ("submission_id", "submitted_at")
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
