@@ -1,0 +1,10 @@
+"""Twilio Programmable Messaging: text messages, what became of them, and the numbers they went through.
+
+account.py    calls, lists, and what Twilio's refusals mean
+history.py    reading messages without a "changed since" filter
+signature.py  proof that a webhook is Twilio's
+"""
+
+from connectors.twilio.connector import Sent, Twilio, TwilioOptions
+
+__all__ = ["Sent", "Twilio", "TwilioOptions"]

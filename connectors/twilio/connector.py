@@ -1,0 +1,249 @@
+"""Twilio: text messages and their numbers, pulled; what happens to them, pushed.
+
+    GET Messages.json              -> twilio.messages
+    GET IncomingPhoneNumbers.json  -> twilio.phone_numbers
+    webhooks (inbound, status)     -> twilio.message_events
+
+Facts that shaped this:
+- REST may use an API key, but webhooks are always signed with the account's auth token: both can be configured.
+- Several clients may share an account. Then `sms_numbers` says which numbers are this client's, and messages of other
+  numbers are not landed here; `check` counts them.
+- Status callbacks come in any order and more than once, and say nothing of when: what is known is when they came.
+- Opt-out kind and geography exist only in the inbound webhook, not in the message that the API lists.
+- Sending has no idempotency key. A send whose outcome is unknown is never repeated; `find_sent` reads back first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+import msgspec
+
+from connectors.base import (
+    Accepted,
+    Answer,
+    Connector,
+    ConnectorError,
+    Cursor,
+    Health,
+    Page,
+    ProviderDown,
+    Received,
+    Record,
+    Secret,
+    Stream,
+    WebhookRequest,
+    absent,
+    body_key,
+)
+from connectors.http import Http, StaticAuth, basic
+from connectors.oauth import TokenVault
+from connectors.twilio.account import Item, TwilioAccount, pages, record
+from connectors.twilio.history import fetch, read_history
+from connectors.twilio.signature import fields, verify
+
+log = logging.getLogger("leadtrail.twilio")
+
+SAY_NOTHING = Answer(200, b'<?xml version="1.0" encoding="UTF-8"?><Response/>', "text/xml")
+CLOCK_SKEW = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class TwilioOptions:
+    account_sid: str
+    auth_token: Secret
+    api_key_sid: str = ""
+    api_key_secret: Secret = field(default=Secret(""))
+    sms_numbers: tuple[str, ...] = ()
+    messaging_service_sid: str = ""
+    base_url: str = "https://api.twilio.com"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A message that Twilio took: its id, and its status at that moment."""
+
+    sid: str
+    status: str
+
+
+class Twilio(Connector):
+    provider: ClassVar[str] = "twilio"
+    title: ClassVar[str] = "Twilio"
+    Options: ClassVar[type] = TwilioOptions
+    cron: ClassVar[str] = "*/15 * * * *"
+    streams: ClassVar[tuple[Stream, ...]] = (
+        Stream("phone_numbers", "Numbers the client sends and receives text messages with."),
+        Stream("messages", "Text messages to and from customers, with delivery status and cost."),
+        Stream("message_events", "Every inbound-message webhook and status callback, as it came.", "push"),
+    )
+
+    def __init__(self, options: TwilioOptions, *, connection: str, http: Http, vault: TokenVault | None = None) -> None:
+        super().__init__(options, connection=connection, http=http, vault=vault)
+        user, password = options.account_sid, options.auth_token
+        if options.api_key_sid:
+            user, password = options.api_key_sid, options.api_key_secret
+        self.api = TwilioAccount(
+            http, connection=connection, base_url=options.base_url, auth=StaticAuth(basic(user, password.reveal()))
+        )
+        self._path = f"/2010-04-01/Accounts/{options.account_sid}"
+
+    # ---- health ----
+
+    def check(self) -> Health:
+        try:
+            owned = {item.phone_number for _, item in self._numbers()}
+            newest = next(pages(self.api, self.options.account_sid, "Messages", size=100)).items
+        except ConnectorError as error:
+            return Health(False, error.what, error.fix)
+        others = sum(not self._mine(item) for _, item in newest)
+        details = {"numbers": len(owned), "recent_messages": len(newest), "recent_messages_of_other_numbers": others}
+        # Short codes have no "+" and are not in this list.
+        missing = [number for number in self.options.sms_numbers if number.startswith("+") and number not in owned]
+        if missing:
+            return Health(
+                False,
+                f"{len(missing)} of {len(self.options.sms_numbers)} numbers in sms_numbers are not in this Twilio account.",
+                "Correct sms_numbers, or connect the account that owns them.",
+                details,
+            )
+        return Health(True, f"Twilio answers; the account has {len(owned)} numbers.", details=details)
+
+    # ---- pull ----
+
+    def pull(self, feed: str, cursor: Cursor | None, *, now: datetime) -> Iterator[Page]:
+        if feed == "phone_numbers":
+            yield self._all_numbers(cursor, now)
+            return
+        skipped = 0
+
+        def mine(item: Item) -> bool:
+            nonlocal skipped
+            own = self._mine(item)
+            skipped += not own
+            return own
+
+        yield from read_history(self.api, self.options.account_sid, cursor, mine=mine, now=now)
+        if skipped:
+            log.info("%s: left out %d messages of numbers that are not in sms_numbers", self.connection, skipped)
+
+    def refetch(self, stream: str, record_ids: Sequence[str], *, now: datetime) -> Iterator[Page]:
+        if stream != "messages":
+            raise NotImplementedError(f"{self.provider} cannot refetch {stream}")
+        found = fetch(self.api, self.options.account_sid, record_ids, now)
+        yield Page("messages", [record for record, item in found if item is None or self._mine(item)])
+
+    def _all_numbers(self, cursor: Cursor | None, now: datetime) -> Page:
+        """The whole list in one page: only all of it tells which numbers are gone."""
+        records = [record(raw, item) for raw, item in self._numbers() if self._is_ours(item.phone_number)]
+        current = [each.record_id for each in records]
+        gone = [absent(sid, now) for sid in (cursor or {}).get("sids", []) if sid not in current]
+        return Page("phone_numbers", [*records, *gone], {"sids": current})
+
+    def _numbers(self) -> Iterator[tuple[msgspec.Raw, Item]]:
+        for page in pages(self.api, self.options.account_sid, "IncomingPhoneNumbers"):
+            yield from page.items
+
+    def _is_ours(self, number: str | None) -> bool:
+        return not self.options.sms_numbers or number in self.options.sms_numbers
+
+    def _mine(self, item: Item) -> bool:
+        """Ours by number; a message that waits for the service to choose its sender, by service."""
+        service = self.options.messaging_service_sid
+        return self._is_ours(item.to if item.direction == "inbound" else item.sender) or (
+            bool(service) and item.messaging_service_sid == service
+        )
+
+    # ---- webhooks ----
+
+    def accept(self, request: WebhookRequest) -> Accepted:
+        verify(request, self.options.auth_token.reveal())
+        event = _Event.of(request)
+        return Accepted(event.key or body_key(request.body), SAY_NOTHING if event.inbound else Answer(204))
+
+    def receive(self, request: WebhookRequest) -> Received:
+        event = _Event.of(request)
+        payload = msgspec.json.encode(event.form)
+        if not event.key:
+            return Received(quarantine=[("a Twilio webhook without a message id or status", payload)])
+        if event.form.get("AccountSid") != self.options.account_sid:
+            return Received(quarantine=[("a Twilio webhook of another account", payload)])
+        if not self._mine(event.item):
+            return Received(quarantine=[("a message of a number that is not this client's", payload)])
+        came = Record(event.key, payload, occurred_at=request.received_at)
+        # An answer from a customer should not wait for the next poll; for a status the event itself says all.
+        return Received([("message_events", came)], refetch=[("messages", event.item.sid)] if event.inbound else ())
+
+    # ---- sending ----
+
+    def send(self, to: str, body: str, *, from_: str, status_callback: str = "") -> Sent:
+        """Send one text. `from_=""` lets the messaging service choose the sender.
+
+        Raises Rejected if Twilio refuses it (code 21610: the person opted out) and ProviderDown if the outcome is unknown:
+        then ask `find_sent` before anything else. Only "too many requests" is repeated: Twilio did not process those.
+        """
+        sender = ("From", from_) if from_ else ("MessagingServiceSid", self.options.messaging_service_sid)
+        form = [("To", to), sender, ("Body", body)]
+        if status_callback:
+            form.append(("StatusCallback", status_callback))
+        answer = self.api.request("POST", f"{self._path}/Messages.json", form=form)
+        try:
+            return msgspec.json.decode(answer.body, type=Sent)
+        except msgspec.DecodeError:
+            raise ProviderDown(
+                "Twilio took the message, but its answer was cut off.",
+                connection=self.connection,
+                fix="It is read back before anything is sent again; no action is needed.",
+            ) from None
+
+    def find_sent(self, to: str, body: str, since: datetime) -> list[Sent]:
+        """What was sent to this number with this text since then. No date filter: a queued message has no `date_sent`."""
+        found = []
+        for items, _ in pages(self.api, self.options.account_sid, "Messages", {"To": to}, size=100):
+            recent = [item for _, item in items if item.created_at is None or item.created_at >= since - CLOCK_SKEW]
+            found += [
+                Sent(item.sid, item.status)
+                for item in recent
+                if item.direction.startswith("outbound")
+                and (item.body or "").strip() == body.strip()
+                and self._mine(item)
+            ]
+            if len(recent) < len(items):
+                break
+        return found
+
+
+@dataclass(frozen=True)
+class _Event:
+    """A webhook's form. `key` is the same for every delivery of one event; "" if it cannot be told."""
+
+    form: dict[str, str | list[str]]
+    key: str
+    inbound: bool
+    item: Item
+
+    @classmethod
+    def of(cls, request: WebhookRequest) -> _Event:
+        form: dict[str, str | list[str]] = {}
+        for name, value in fields(request):
+            before = form.get(name)
+            form[name] = value if before is None else [*([before] if isinstance(before, str) else before), value]
+
+        def text(*names: str) -> str:
+            return next((value for name in names if isinstance(value := form.get(name), str) and value), "")
+
+        sid, status = text("MessageSid", "SmsSid", "SmsMessageSid"), text("MessageStatus", "SmsStatus")
+        inbound = "MessageStatus" not in form and status in ("received", "receiving", "")
+        item = Item(
+            sid=sid,
+            direction="inbound" if inbound else "outbound",
+            sender=text("From"),
+            to=text("To"),
+            messaging_service_sid=text("MessagingServiceSid"),
+        )
+        what = "received" if inbound else status
+        return cls(form, f"{sid}:{what}" if sid and what else "", inbound, item)
