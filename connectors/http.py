@@ -201,7 +201,9 @@ class Account:
 
     def _decoded(self, method: str, path: str, into: type[T], **call: Any) -> T:
         decoder = msgspec.json.Decoder(into)
-        extra = {"Content-Type": "application/json"} if call.get("content") is not None else None
+        extra = {"Accept": "application/json"}  # QuickBooks answers XML to whoever does not ask for JSON
+        if call.get("content") is not None:
+            extra["Content-Type"] = "application/json"
         _, value = self._attempts(method, path, headers=extra, repeat=True, decoder=decoder, **call)
         return value  # type: ignore[no-any-return]
 
