@@ -98,6 +98,7 @@ def sync(
     states = load_states(shop.engine)
     feeds = load_feeds(shop.engine, [(config.client_id, config.provider) for config in configs])
     landing = Landing(shop.settings.landing, commit=_committer(shop.engine, now))
+    waiting = inbox.waiting(shop.engine)
 
     def run(config: ConnectionConfig) -> Outcome:
         outcome = _Run(shop, config, landing, feeds, now, streams, drain_only).go(
@@ -134,10 +135,13 @@ def _state(outcome: Outcome, owner: str) -> ConnectionState:
 
 @dataclass
 class _Progress:
-    """A feed's cursor, valid once everything added before it is durable."""
+    """What a feed may remember once everything added with and before it is durable: records landed, and its cursor if it
+    has one for this page."""
 
     state: FeedState
-    cursor: Cursor
+    stream: str
+    landed: Sequence[tuple[Record, bytes]]
+    cursor: Cursor | None = None
 
 
 @dataclass
@@ -150,18 +154,24 @@ class _Drained:
 
 def _committer(engine: Engine, now: datetime) -> Callable[[list[Segment], list[object]], None]:
     def commit(segments: list[Segment], done: list[object]) -> None:
+        cursors: dict[int, tuple[FeedState, Cursor | None, list[str]]] = {}
+        for one in done:
+            if isinstance(one, _Progress):
+                state, cursor, touched = cursors.get(id(one.state), (one.state, one.state.cursor, []))
+                for record, key in one.landed:
+                    state.seen.landed(one.stream, record, key, now)
+                    touched.append(f"{one.stream}/{record.record_id}")
+                cursors[id(state)] = (state, cursor if one.cursor is None else one.cursor, touched)
         with engine.begin() as connection:
             _note_segments(connection, segments, now)
-            newest: dict[int, _Progress] = {}
+            for state, cursor, touched in cursors.values():
+                if cursor is not None:
+                    commit_feed(connection, state, cursor, touched, now)
             for one in done:
-                if isinstance(one, _Progress):
-                    newest[id(one.state)] = one
-                elif isinstance(one, _Drained):
+                if isinstance(one, _Drained):
                     inbox.mark_drained(connection, one.ids, now)
                     for event, problems in one.quarantined:
                         inbox.mark_quarantined(connection, event, problems, now)
-            for progress in newest.values():
-                commit_feed(connection, progress.state, progress.cursor, now)
 
     return commit
 
@@ -186,11 +196,16 @@ class _Run:
         now: datetime,
         streams: set[tuple[str, str]] | None,
         drain_only: bool,
+        webhooks_wait: bool,
     ) -> None:
+        self.webhooks_wait = webhooks_wait
         self.shop, self.config, self.landing, self.feeds, self.now = shop, config, landing, feeds, now
         self.streams, self.drain_only = streams, drain_only
         self.outcome = Outcome(config.client_id, config.provider)
-        self.pulled: set[tuple[str, str]] = set()
+        self.started = shop.http.clock.now()
+        self.pulled: set[tuple[str, str]] = (
+            set()
+        )  # what this run has read, kept only if webhooks wait that may hint at it
 
     def go(self, before: ConnectionState | None) -> Outcome:
         try:
@@ -238,79 +253,87 @@ class _Run:
         return False
 
     def _pull(self, connector: Connector, feed: str) -> None:
-        key = (self.config.client_id, self.config.provider, feed)
-        state = self.feeds.setdefault(key, FeedState(*key))
+        state = self._feed(feed)
         for page in connector.pull(feed, state.cursor, now=self.now):
-            batch = self._batch(page, state, "pull", self.shop.http.clock.now())
-            self.landing.add([batch], None if page.cursor is None else _Progress(state, page.cursor))
+            batch, progress = self._news(page, state)
+            self.landing.add([batch], progress)
 
-    def _batch(self, page: Page, state: FeedState, via: str, received_at: datetime) -> Batch:
-        """The page's records that say something new, with their content keys."""
+    def _feed(self, feed: str) -> FeedState:
+        key = (self.config.client_id, self.config.provider, feed)
+        return self.feeds.setdefault(key, FeedState(*key))
+
+    def _news(self, page: Page, state: FeedState) -> tuple[Batch, _Progress]:
+        """The page's records that say something new, and what the feed may remember once they are durable."""
         self.outcome.served[page.stream] += len(page.records)
         keys = content_keys(self.config.client_id, self.config.provider, page.stream, page.records)
-        records, kept = [], []
+        landed: list[tuple[Record, bytes]] = []
         for record, key in zip(page.records, keys, strict=True):
-            self.pulled.add((page.stream, record.record_id))
+            if self.webhooks_wait:
+                self.pulled.add((page.stream, record.record_id))
             last = state.seen.last(page.stream, record)
-            if last == (ABSENT if record.absent else key[:8]):
-                continue
-            state.seen.landed(page.stream, record, key, self.now)
-            # served again after an absence: a new version even if its content is the old one
-            kept.append(bytes(a ^ 0xFF for a in key) if last == ABSENT else key)
-            records.append(record)
-        self.outcome.landed[page.stream] += len(records)
-        return Batch(self.config.client_id, self.config.provider, page.stream, via, received_at, records, kept)
+            if last != (ABSENT if record.absent else key[:8]):
+                # served again after an absence: a new version even if its content is the old one
+                landed.append((record, bytes(byte ^ 0xFF for byte in key) if last == ABSENT else key))
+        return self._batch(page.stream, landed, "pull"), _Progress(state, page.stream, landed, page.cursor)
+
+    def _batch(
+        self, stream: str, landed: Sequence[tuple[Record, bytes]], via: str, received_at: datetime | None = None
+    ) -> Batch:
+        self.outcome.landed[stream] += len(landed)
+        return Batch(
+            client_id=self.config.client_id,
+            provider=self.config.provider,
+            stream=stream,
+            via=via,
+            received_at=received_at or self.shop.http.clock.now(),
+            records=[record for record, _ in landed],
+            keys=[key for _, key in landed],
+        )
 
     # ---- webhooks ----
 
     def _drain(self, connector: Connector) -> None:
         """Bring waiting webhooks to landing: the records they carry, and a refetch of what they only hint at."""
+        owner = (self.config.client_id, self.config.provider)
+        feeds = {stream: feed for feed, streams in connector.feeds().items() for stream in streams}
         after = 0
-        while events := inbox.pending(
-            self.shop.engine, self.config.client_id, self.config.provider, limit=DRAIN, after=after
-        ):
+        while events := inbox.pending(self.shop.engine, *owner, limit=DRAIN, after=after):
             after = events[-1].id
-            batches: list[Batch] = []
             hints: dict[str, dict[str, None]] = defaultdict(dict)
             drained = _Drained([], [])
             for event in events:
                 received = connector.receive(event.request)
-                batches += self._carried(event, received.records)
+                for stream, record in received.records:
+                    self._add(feeds, stream, [record], "webhook", event.request.received_at)
                 for stream, record_id in received.refetch:
-                    if (stream, record_id) not in self.pulled or self.drain_only:
+                    read_since = (stream, record_id) in self.pulled and event.request.received_at < self.started
+                    if not read_since:
                         hints[stream][record_id] = None
                 if received.quarantine:
                     drained.quarantined.append((event, received.quarantine))
                 else:
                     drained.ids.append(event.id)
             for stream, ids in hints.items():
-                batches += self._refetched(connector, stream, list(ids))
+                for page in connector.refetch(stream, list(ids), now=self.now):
+                    self._add(feeds, page.stream, page.records, "pull")
             self.outcome.webhooks += len(events)
             self.outcome.quarantined += len(drained.quarantined)
-            self.landing.add(batches, drained)
+            self.landing.add([], drained)
 
-    def _carried(self, event: inbox.Stored, records: Sequence[tuple[str, Record]]) -> list[Batch]:
-        batches = []
-        for stream, record in records:
-            keys = content_keys(event.client_id, event.provider, stream, [record])
-            batches.append(
-                Batch(event.client_id, event.provider, stream, "webhook", event.request.received_at, [record], keys)
-            )
-            self.outcome.landed[stream] += 1
-            self.outcome.served[stream] += 1
-        return batches
-
-    def _refetched(self, connector: Connector, stream: str, ids: list[str]) -> list[Batch]:
-        batches = []
-        for page in connector.refetch(stream, ids, now=self.now):
-            keys = content_keys(self.config.client_id, self.config.provider, page.stream, page.records)
-            self.outcome.landed[page.stream] += len(page.records)
-            self.outcome.served[page.stream] += len(page.records)
-            received_at = self.shop.http.clock.now()
-            batches.append(
-                Batch(self.config.client_id, self.config.provider, page.stream, "pull", received_at, page.records, keys)
-            )
-        return batches
+    def _add(
+        self,
+        feeds: dict[str, str],
+        stream: str,
+        records: Sequence[Record],
+        via: str,
+        received_at: datetime | None = None,
+    ) -> None:
+        """Land records that came outside a feed's pages; the feed that also serves their stream remembers them."""
+        keys = content_keys(self.config.client_id, self.config.provider, stream, records)
+        landed = list(zip(records, keys, strict=True))
+        self.outcome.served[stream] += len(records)
+        progress = _Progress(self._feed(feeds[stream]), stream, landed) if stream in feeds else None
+        self.landing.add([self._batch(stream, landed, via, received_at)], progress)
 
     # ---- endings ----
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, insert, select, update
 
 from connectors.base import Cursor, Record
 from pipeline.store.engine import stamp
@@ -16,20 +16,20 @@ from pipeline.store.schema import feeds
 KEEP = timedelta(days=40)  # longer than any connector's look-back window
 MOST = 50_000
 ABSENT = b"absent"
+UNDATED = 1_000_000  # a day far ahead: records without a time are few, and kept
 
 
 class Seen:
     """The content last landed of each record that a look-back window may serve again: {stream/record: (key, day)}.
 
-    Forgetting is harmless (the record lands again and staging ignores it); remembering wrongly is not, so an entry is always
-    the *last* landed content: A -> B -> A lands three times.
+    Forgetting is harmless (the record lands again and staging ignores it); remembering wrongly is not. So an entry is always the
+    *last* landed content (A -> B -> A lands three times), and is only made once that content is durable.
     """
 
     def __init__(self, packed: bytes = b"") -> None:
         self._entries: dict[str, tuple[bytes, int]] = (
             msgspec.msgpack.decode(packed, type=dict[str, tuple[bytes, int]]) if packed else {}
         )
-        self.changed = False
 
     def last(self, stream: str, record: Record) -> bytes | None:
         entry = self._entries.get(f"{stream}/{record.record_id}")
@@ -37,12 +37,15 @@ class Seen:
 
     def landed(self, stream: str, record: Record, key: bytes, now: datetime) -> None:
         at = record.updated_at or record.occurred_at
-        if at is None or now - at < KEEP:
-            day = int((at or now).timestamp()) // 86_400 if at else 1_000_000  # undated records are few: kept
-            self._entries[f"{stream}/{record.record_id}"] = (ABSENT if record.absent else key[:8], day)
-            self.changed = True
-        else:
-            self.changed |= self._entries.pop(f"{stream}/{record.record_id}", None) is not None
+        if at is not None and now - at >= KEEP:
+            self._entries.pop(f"{stream}/{record.record_id}", None)
+            return
+        day = int(at.timestamp()) // 86_400 if at else UNDATED
+        self._entries[f"{stream}/{record.record_id}"] = (ABSENT if record.absent else key[:8], day)
+
+    def forget(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._entries.pop(name, None)
 
     def pack(self, now: datetime) -> bytes:
         oldest = int((now - KEEP).timestamp()) // 86_400
@@ -78,23 +81,32 @@ def load_feeds(engine: Engine, keys: Iterable[tuple[str, str]]) -> dict[tuple[st
     }
 
 
-def commit_feed(connection: Connection, state: FeedState, cursor: Cursor, now: datetime) -> None:
-    """Save a cursor, unless another process has moved this feed meanwhile: then its cursor stands (all it covers has
-    landed), and what we landed too is harmless."""
-    values = {
-        "cursor": msgspec.json.encode(cursor).decode(),
-        "seen": state.seen.pack(now),
-        "version": state.version + 1,
-        "committed_at": stamp(now),
-    }
-    key = (feeds.c.client_id == state.client_id, feeds.c.provider == state.provider, feeds.c.feed == state.feed)
-    if state.version == 0:
-        if connection.execute(select(feeds.c.version).where(*key)).first() is not None:
-            return
-        names = {"client_id": state.client_id, "provider": state.provider, "feed": state.feed}
-        connection.execute(insert(feeds).values(**names, **values))
-    else:
-        moved = connection.execute(update(feeds).where(*key, feeds.c.version == state.version).values(**values))
-        if moved.rowcount == 0:
-            return
-    state.version += 1
+def commit_feed(
+    connection: Connection, state: FeedState, cursor: Cursor, touched: Iterable[str], now: datetime
+) -> None:
+    """Save a cursor and what has been seen. If another process has moved this feed meanwhile its cursor stands (all it covers
+    has landed), and it only forgets the content of the records we `touched` ("stream/record")."""
+    values = {"cursor": msgspec.json.encode(cursor).decode(), "seen": state.seen.pack(now)}
+    if _save(connection, state, state.version, values, now):
+        state.version, state.cursor = state.version + 1, cursor
+        return
+    row = connection.execute(select(feeds).where(*_is(state)).with_for_update()).one()
+    theirs = Seen(row.seen)
+    theirs.forget(touched)
+    _save(connection, state, row.version, {"cursor": row.cursor, "seen": theirs.pack(now)}, now)
+
+
+def _save(connection: Connection, state: FeedState, version: int, values: dict[str, object], now: datetime) -> bool:
+    values = {**values, "version": version + 1, "committed_at": stamp(now)}
+    if version:
+        moved = connection.execute(update(feeds).where(*_is(state), feeds.c.version == version).values(**values))
+        return moved.rowcount == 1
+    if connection.execute(select(feeds.c.version).where(*_is(state))).first() is not None:
+        return False
+    names = {"client_id": state.client_id, "provider": state.provider, "feed": state.feed}
+    connection.execute(insert(feeds).values(**names, **values))
+    return True
+
+
+def _is(state: FeedState) -> tuple[ColumnElement[bool], ...]:
+    return (feeds.c.client_id == state.client_id, feeds.c.provider == state.provider, feeds.c.feed == state.feed)
