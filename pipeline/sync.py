@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection as StoreConnection
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine
 
 from connectors.base import (
     ConfigError,
@@ -36,8 +35,8 @@ from pipeline.store import inbox
 from pipeline.store.connections import ConnectionState, load_states, save_states
 from pipeline.store.engine import stamp
 from pipeline.store.feeds import ABSENT, FeedState, commit_feed, load_feeds
-from pipeline.store.schema import segments as segments_table
 from pipeline.store.sealed import Sealed, load_key
+from pipeline.store.segments import note_segments
 from pipeline.store.tokens import StoredVault
 
 log = logging.getLogger("leadtrail.sync")
@@ -101,9 +100,8 @@ def sync(
     waiting = inbox.waiting(shop.engine)
 
     def run(config: ConnectionConfig) -> Outcome:
-        outcome = _Run(shop, config, landing, feeds, now, streams, drain_only).go(
-            states.get((config.client_id, config.provider))
-        )
+        owner = (config.client_id, config.provider)
+        outcome = _Run(shop, config, landing, feeds, now, streams, drain_only, owner in waiting).go(states.get(owner))
         if on_done:
             on_done(outcome)
         return outcome
@@ -163,7 +161,7 @@ def _committer(engine: Engine, now: datetime) -> Callable[[list[Segment], list[o
                     touched.append(f"{one.stream}/{record.record_id}")
                 cursors[id(state)] = (state, cursor if one.cursor is None else one.cursor, touched)
         with engine.begin() as connection:
-            _note_segments(connection, segments, now)
+            note_segments(connection, segments, now)
             for state, cursor, touched in cursors.values():
                 if cursor is not None:
                     commit_feed(connection, state, cursor, touched, now)
@@ -174,11 +172,6 @@ def _committer(engine: Engine, now: datetime) -> Callable[[list[Segment], list[o
                         inbox.mark_quarantined(connection, event, problems, now)
 
     return commit
-
-
-def _note_segments(connection: StoreConnection, segments: list[Segment], now: datetime) -> None:
-    if segments:
-        connection.execute(insert(segments_table), [{**s.__dict__, "created_at": stamp(now)} for s in segments])
 
 
 # ---- one connection ----

@@ -26,6 +26,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from connectors.base import Connector, SignatureError, WebhookRequest
+from pipeline.clients import ClientsFileError
 from pipeline.store.inbox import Event, store_events
 
 log = logging.getLogger("leadtrail.intake")
@@ -91,7 +92,11 @@ class Intake:
             self.counts["too_large"] += 1
             return JSONResponse({"error": f"a webhook may hold at most {MAX_BODY} bytes"}, 413)
         path = request.path_params
-        connector = self._connectors(path["client"], path["provider"])
+        try:
+            connector = self._connectors(path["client"], path["provider"])
+        except ClientsFileError as error:
+            log.error("a webhook cannot be checked: %s", error)
+            return JSONResponse({"error": "not stored, please send again"}, 503, {"Retry-After": "300"})
         event = WebhookRequest(
             url=self._called(request),
             headers={key.lower(): value for key, value in request.headers.items()},

@@ -1,0 +1,52 @@
+"""Import: a marketplace export that a person downloaded as CSV, landed as records. Importing a file again changes nothing."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from connectors.base import Connector
+from pipeline.landing import Batch, Landing, Segment, content_keys
+from pipeline.store.segments import note_segments
+
+
+class ImportFailed(Exception):
+    """The file cannot be read as that provider's export."""
+
+
+def import_export(
+    connector: Connector,
+    client_id: str,
+    path: Path,
+    *,
+    mapping: Mapping[str, str],
+    landing_root: Path,
+    engine: Engine,
+    now: datetime,
+) -> int:
+    """Land every row of the CSV at `path`; return how many."""
+
+    def commit(segments: list[Segment], done: list[object]) -> None:
+        with engine.begin() as connection:
+            note_segments(connection, segments, now)
+
+    landing = Landing(landing_root, commit=commit)
+    count = 0
+    for page in connector.read_export(_rows(path), mapping=mapping):
+        keys = content_keys(client_id, connector.provider, page.stream, page.records)
+        landing.add([Batch(client_id, connector.provider, page.stream, "import", now, page.records, keys)])
+        count += len(page.records)
+    landing.flush()
+    return count
+
+
+def _rows(path: Path) -> Iterator[Mapping[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            yield from csv.DictReader(file)
+    except UnicodeDecodeError:
+        raise ImportFailed(f"{path} is not UTF-8 text. Save the export as “CSV UTF-8” and import it again.") from None
