@@ -21,6 +21,7 @@ import hmac
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.message import Message
 from email.parser import BytesParser
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
@@ -133,7 +134,7 @@ class Forms(Connector):
         if not any(read[ours] for ours in ("name", "first_name", "last_name", "phone", "email", "message")):
             return Received(quarantine=[("no field says who wrote or what; set field_map for this form", request.body)])
         record_id = _identity(request, posted, read)
-        ours = {**read, "submission_id": record_id, "content_key": _content_key(read)}
+        ours = {**read, "submission_id": _given_id(request, read), "content_key": _content_key(read)}
         payload = msgspec.json.encode({**ours, "fields": posted.fields})
         submitted_at = _instant(read["submitted_at"])
         return Received(
@@ -170,13 +171,15 @@ class Forms(Connector):
 
 
 def _identity(request: WebhookRequest, posted: _Posted, read: Mapping[str, str | None]) -> str:
-    """The submission's own id (a site numbers the entries of each form anew), else everything in it, and about when."""
-    if event_id := request.headers.get("x-event-id", "").strip():
-        return event_id
-    if submission_id := read["submission_id"]:
-        return f"{read['form_id']}:{submission_id}" if read["form_id"] else submission_id
+    """The submission's own id, else everything in it, and about when."""
     window = int(request.received_at.timestamp()) // REPEAT_SECONDS
-    return f"{_content_key(posted.values)}:{window}"
+    return _given_id(request, read) or f"{_content_key(posted.values)}:{window}"
+
+
+def _given_id(request: WebhookRequest, read: Mapping[str, str | None]) -> str | None:
+    """A site numbers the entries of each form anew, so an id from the body counts with its form."""
+    event_id, in_body = request.headers.get("x-event-id", "").strip(), read["submission_id"]
+    return event_id or (f"{read['form_id']}:{in_body}" if in_body and read["form_id"] else in_body)
 
 
 def sign(secret: str, body: bytes) -> str:
@@ -239,6 +242,8 @@ def _multipart(content_type: str, body: bytes) -> list[tuple[str, str]]:
         raise ValueError("broken multipart")
     pairs = []
     for part in parts:
+        if not isinstance(part, Message):
+            continue
         name = part.get_param("name", header="content-disposition")
         content = part.get_payload(decode=True)
         if isinstance(name, str) and isinstance(content, bytes):
