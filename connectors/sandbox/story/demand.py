@@ -9,8 +9,6 @@ from functools import cache
 from itertools import accumulate
 from random import Random
 
-from connectors.sandbox.facts import Client
-from connectors.sandbox.story.clients import metro_of
 from connectors.sandbox.story.diary import Diary
 from connectors.sandbox.story.trades import SERVICES, Service
 
@@ -65,12 +63,12 @@ def _moment(diary: Diary, day: date, hour: int) -> datetime:
 
 
 def _demand(diary: Diary, service: Service, day: date) -> float:
-    boost = WEATHER_BOOST if service.weather and day in _weather(diary.client, service.weather, day.year) else 1.0
+    boost = WEATHER_BOOST if service.weather and day in _weather(diary, service.weather, day.year) else 1.0
     return service.share * service.season[day.month - 1] * boost
 
 
-def _weather(client: Client, kind: str, year: int) -> frozenset[date]:
-    metro = metro_of(client)
+def _weather(diary: Diary, kind: str, year: int) -> frozenset[date]:
+    metro = diary.metro
     return spells(metro.city, kind, year) if (metro.freezes if kind == "freeze" else metro.storms) else frozenset()
 
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from connectors.sandbox.facts import Call, Client, Contact, Customer, Episode, Fact, Line, Person, Staff, Town
-from connectors.sandbox.story.clients import BLOCK
+from connectors.sandbox.story.clients import BLOCK, metro_of
 from connectors.sandbox.story.trades import Service
 
 F = TypeVar("F", bound=Fact)
@@ -47,6 +47,7 @@ class Diary:
         self.start, self.end = start, end
         self.town = Town(seed, start, end, [client])
         self.zone = ZoneInfo(client.timezone)
+        self.metro = metro_of(client)
         self.lines: dict[str, Line] = {line.channel: line for line in client.lines}
         self.owners = [one for one in client.staff if one.role != "technician"]
         self.latest = start  # when the current episode was last heard of
@@ -57,7 +58,7 @@ class Diary:
         self.proxies: list[tuple[datetime, str]] = []  # masked numbers, and when last given out
         self.contacts: dict[str, Contact] = {}  # person_id -> the contact that stands
         self.customers: dict[str, Customer] = {}  # person_id -> who is billed
-        self.relatives: dict[str, str] = {}  # person_id -> the name a shared landline is listed under
+        self.listed: dict[str, str] = {}  # a shared phone -> the name it is listed under
         self.case_calls: list[Call] = []
         self._made: Counter[str] = Counter()
         # a firm's habits; joining the agency improves them
@@ -75,8 +76,8 @@ class Diary:
         """Write it down if it is before the end."""
         if fact.at < self.end:
             facts.append(fact)
-            if fact.changed_at > self.latest:
-                self.latest = fact.changed_at
+        if fact.changed_at > self.latest:
+            self.latest = fact.changed_at
         return fact
 
     def seen(self, at: datetime | None) -> bool:

@@ -26,7 +26,7 @@ def tell(diary: Diary, person: Person, at: datetime, service: Service, urgency: 
     touch = diary.rng.choices(TOUCHES, TOUCH_SHARES[channel])[0] if channel in TOUCH_SHARES else channel
     case.contacted_at = _first_touch(diary, case, at, touch)
     _decide(diary, case)
-    if diary.chance(0.17):
+    if case.contacted_at and diary.chance(0.2):
         _second_touch(diary, case)
     touches.mark_calls(diary)
     touches.mark_outcome(diary, case)
@@ -117,8 +117,8 @@ def _reminders(diary: Diary, case: Case) -> None:
         messages.send(diary, case, case.done_at - timedelta(hours=24), phone, body)
     if diary.chance(0.5):
         asked = diary.in_hours(diary.days_later(case.done_at, 1, 1.3))
-        messages.send(diary, case, asked, phone, REVIEW_ASK.format(business=firm.name, domain=firm.domain))
-        if diary.chance(0.02):
+        sent = messages.send(diary, case, asked, phone, REVIEW_ASK.format(business=firm.name, domain=firm.domain))
+        if sent.error_code is None and diary.chance(0.02):
             messages.stop(diary, case, diary.later(asked, 1, 60), phone)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from connectors.sandbox.facts import Address, Person
-from connectors.sandbox.story.clients import metro_of
 from connectors.sandbox.story.diary import Diary
 from connectors.sandbox.story.places import FAR_AREA_CODES
 from connectors.sandbox.story.words import FAMILY, GIVEN, MAIL_HOSTS, NO_NAMES, STREETS
@@ -16,7 +15,7 @@ def make_person(diary: Diary) -> Person:
     n = diary.n("person")
     if diary.town.people and diary.chance(SPOUSE):
         partner = diary.pick(diary.town.people)
-        if partner.person_id not in diary.relatives:
+        if partner.phones[0] not in diary.listed:
             return _keep(diary, _spouse(diary, n, partner))
     given, family = diary.pick(GIVEN), diary.pick(FAMILY)
     phones = [new_phone(diary)]
@@ -64,15 +63,14 @@ def _spouse(diary: Diary, n: int, partner: Person) -> Person:
         partner.address,
         partner.household,
     )
-    diary.relatives[partner.person_id] = partner.name
-    diary.relatives[person.person_id] = partner.name
+    diary.listed[phones[0]] = partner.name
     return person
 
 
 def new_phone(diary: Diary, *, far: float = 0.12) -> str:
     """A number nobody of this client's has yet."""
     while True:
-        code = diary.pick(FAR_AREA_CODES if diary.chance(far) else metro_of(diary.client).area_codes)
+        code = diary.pick(FAR_AREA_CODES if diary.chance(far) else diary.metro.area_codes)
         phone = f"+1{code}555{diary.rng.randrange(FIRST_HOME_NUMBER, 10_000):04d}"
         if phone not in diary.taken_phones:
             diary.taken_phones.add(phone)
@@ -97,7 +95,7 @@ def _email(diary: Diary, given: str, family: str) -> str:
 
 
 def _address(diary: Diary) -> Address:
-    metro = metro_of(diary.client)
+    metro = diary.metro
     city = metro.city if diary.chance(0.7) else diary.pick(metro.suburbs)
     street = f"{diary.rng.randrange(10, 9990)} {diary.pick(STREETS)}"
     return Address(street, city, metro.state, diary.pick(metro.zip_codes))
@@ -161,9 +159,9 @@ def typed_email(diary: Diary, person: Person, *, leaves_out: float = 0.1) -> str
     return email
 
 
-def shown_name(diary: Diary, person: Person) -> str:
-    """What the phone network says about a caller: a shared landline is listed under one name only."""
-    name = diary.relatives.get(person.person_id, person.name)
+def shown_name(diary: Diary, person: Person, phone: str) -> str:
+    """What the phone network says about a caller: a shared phone is listed under one name only."""
+    name = diary.listed.get(phone, person.name)
     draw = diary.rng.random()
     if draw < 0.55:
         return name

@@ -32,7 +32,7 @@ def call(diary: Diary, case: Case, at: datetime, channel: str, *, phone: str = "
         direction="outbound" if outbound else "inbound",
         line=diary.lines.get(channel, diary.lines["direct"]),
         phone=phone,
-        caller_name=shown_name(diary, case.person) if phone else "Anonymous",
+        caller_name=shown_name(diary, case.person, phone) if phone else "Anonymous",
         answered=answered,
         voicemail=voicemail,
         seconds=seconds,
@@ -57,7 +57,7 @@ def by_phone(diary: Diary, case: Case, at: datetime, channel: str) -> datetime |
         made = call(diary, case, at, channel)
         ended = at + timedelta(seconds=made.seconds)
         if made.answered:
-            return first_contact or ended
+            return min(first_contact or ended, ended)
         day = diary.local_day(at)
         if made.phone and day not in texted and diary.chance(diary.texts_back[diary.joined(at)]):
             texted.add(day)  # one text a day, however often they call
@@ -67,7 +67,8 @@ def by_phone(diary: Diary, case: Case, at: datetime, channel: str) -> datetime |
         if back and (again is None or back < again):
             returned = call(diary, case, back, "direct", phone=made.phone, outbound=True)
             if returned.answered:
-                return first_contact or back + timedelta(seconds=returned.seconds)
+                ended = back + timedelta(seconds=returned.seconds)
+                return min(first_contact or ended, ended)
         if again is None:
             return first_contact
         at = again
