@@ -156,8 +156,9 @@ where kept.absent_since is null
 json_extract_string({{ payload }}, [{% for path in paths %}'{{ json_path(path) }}'{{ ', ' if not loop.last }}{% endfor %}])
 {%- endmacro %}
 
+{# `a.b` -> $."a"."b"; an element of an array is written `a[0]`. #}
 {% macro json_path(dotted) -%}
-${% for key in dotted.split('.') %}."{{ key }}"{% endfor %}
+${% for key in dotted.split('.') %}."{{ key.split('[')[0] }}"{% if '[' in key %}[{{ key.split('[')[1] }}{% endif %}{% endfor %}
 {%- endmacro %}
 
 {# The raw text at `a|b`: blank counts as missing, because providers mix "", null and no key. #}

@@ -1,0 +1,22 @@
+with found as (
+    {{ search_console_rows('by_country', 'keys[1]') | indent(4) }}
+),
+
+final as (
+    select
+        found.client_id,
+        found.row_key,
+        found.record_key,
+        found.site_url,
+        found.searched_on,
+        found.value as country_code,
+        found.clicks,
+        found.impressions,
+        found.ctr,
+        found.average_position,
+        found.is_final,
+        found.received_at
+    from found
+)
+
+select * from final
