@@ -50,6 +50,11 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
     }
 
 
+def export_dbt_environment(settings: Settings) -> None:
+    """For dbt commands that others start from this process (dagster-dbt)."""
+    os.environ.update(dbt_environment(settings))
+
+
 @contextmanager
 def sole_writer(settings: Settings, *, wait: bool = True) -> Iterator[None]:
     """Hold the right to write the warehouse. The lock dies with its process."""

@@ -1,0 +1,288 @@
+"""`leadtrail …`: every command says what it did and what to do next, and exits non-zero when it failed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.clients import ClientsFileError
+from pipeline.office import Office
+from pipeline.settings import Settings
+
+app = typer.Typer(
+    name="leadtrail",
+    help="Every lead of a home-service business, from first touch to paid invoice, in one traceable timeline.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+clients_app = typer.Typer(help="The clients file: who is served, and how they are connected.", no_args_is_help=True)
+secrets_app = typer.Typer(help="Secrets in the encrypted store.", no_args_is_help=True)
+app.add_typer(clients_app, name="clients")
+app.add_typer(secrets_app, name="secrets")
+out, err = Console(), Console(stderr=True)
+
+ClientOption = Annotated[str, typer.Option("--client", help="Only this client_id.")]
+ProviderOption = Annotated[str, typer.Option("--provider", help="Only this provider.")]
+
+
+def main() -> None:
+    """The entry point: known problems are one clear message, not a traceback."""
+    from pipeline.imports import ImportFailed
+    from pipeline.store.sealed import KeyProblem
+    from pipeline.warehouse import BuildFailed, Busy
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app()
+    except (ClientsFileError, BuildFailed, Busy, KeyProblem, ImportFailed) as problem:
+        err.print(f"[red]✗[/red] {problem}", highlight=False, markup=True)
+        sys.exit(1)
+
+
+def now_utc() -> datetime:
+    return datetime.now(UTC)
+
+
+# ---- running ----
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(help="0 takes a free port.")] = 8900,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same town.")] = 7,
+    clients: Annotated[int, typer.Option(min=1)] = 3,
+    months: Annotated[int, typer.Option(min=1)] = 6,
+    leads_per_month: Annotated[int, typer.Option(min=1, help="New leads for each client and month.")] = 60,
+    truth: Annotated[Path | None, typer.Option(help="Write who is really who to this file.")] = None,
+    end: Annotated[str, typer.Option(help="The town's history ends on this day (UTC); today if left out.")] = "",
+) -> None:
+    """Serve all seven providers (and a form) on loopback, from one made-up town."""
+    from connectors.sandbox.run import serve
+
+    day = datetime.fromisoformat(end) if end else now_utc()
+    serve(
+        port=port,
+        seed=seed,
+        clients=clients,
+        months=months,
+        leads_per_month=leads_per_month,
+        truth_path=truth,
+        end=day.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC),
+    )
+
+
+@app.command()
+def intake(
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8910,
+    host: Annotated[str, typer.Option(help="The address to listen on; put a TLS proxy in front.")] = "127.0.0.1",
+) -> None:
+    """Receive webhooks: check, store durably, answer. `leadtrail sync` brings them to landing."""
+    import uvicorn
+
+    from pipeline.desk.intake import CachedConnectors, intake_app
+
+    office = Office.from_env()
+    connectors = CachedConnectors(office.webhook_connectors)
+    application = intake_app(office.engine, connectors, public_url=office.settings.public_url)
+    out.print(f"Intake listens on http://{host}:{port}/webhooks/<client>/<provider>")
+    uvicorn.run(application, host=host, port=port, log_level="warning", access_log=False)
+
+
+@app.command()
+def sync(client: ClientOption = "", provider: ProviderOption = "") -> None:
+    """Pull what is new from every provider, and bring waiting webhooks to landing."""
+    from pipeline.report import sync_table
+
+    office = Office.from_env()
+    started = time.monotonic()
+    outcomes = office.sync(now=now_utc(), client=client, provider=provider)
+    out.print(sync_table(outcomes))
+    landed = sum(outcome.landed.total() for outcome in outcomes)
+    failed = [outcome for outcome in outcomes if outcome.state != "ok"]
+    out.print(f"{landed:,} records landed from {len(outcomes)} connections in {time.monotonic() - started:.1f} s.")
+    for outcome in failed:
+        err.print(
+            f"[red]✗[/red] {outcome.client_id}/{outcome.provider} {outcome.state}: {outcome.reason} {outcome.fix}"
+        )
+    if failed:
+        err.print(f"{len(failed)} of {len(outcomes)} connections did not finish; the others are complete.")
+        raise typer.Exit(1)
+    out.print("Next: `leadtrail build`.")
+
+
+@app.command()
+def build(full_refresh: Annotated[bool, typer.Option(help="Rebuild every model from landing.")] = False) -> None:
+    """Build and test the models; publish them if every test passes."""
+    from pipeline.warehouse import build as build_models
+    from pipeline.warehouse import publish
+
+    settings = Settings.from_env()
+    started = time.monotonic()
+    result = build_models(settings, full_refresh=full_refresh)
+    path = publish(settings)
+    out.print(f"{result.models} models built, {result.tests} tests passed in {time.monotonic() - started:.1f} s.")
+    for warning in result.warnings:
+        err.print(f"[yellow]![/yellow] {warning}")
+    out.print(f"Published as {path.name}. Open {settings.analytics} with any DuckDB tool.")
+
+
+@app.command()
+def rebuild() -> None:
+    """Drop the warehouse and build it again from landing: the same rows, every time."""
+    from pipeline.warehouse import build as build_models
+    from pipeline.warehouse import drop_warehouse, publish
+
+    settings = Settings.from_env()
+    drop_warehouse(settings)
+    result = build_models(settings)
+    path = publish(settings)
+    out.print(f"Rebuilt {result.models} models from landing, {result.tests} tests passed. Published as {path.name}.")
+
+
+@app.command()
+def compact() -> None:
+    """Merge small landing files into large ones. Changes no row."""
+    from pipeline.compaction import compact as merge
+    from pipeline.warehouse import sole_writer
+
+    office = Office.from_env()
+    with sole_writer(office.settings):
+        done = merge(office.settings.landing, office.engine, now=now_utc())
+    out.print(f"Merged {done.merged} files into {done.written}; deleted {done.deleted} replaced before.")
+
+
+# ---- connecting ----
+
+
+@clients_app.command("init")
+def clients_init(force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False) -> None:
+    """Write a commented clients file to start from."""
+    from pipeline.clients_template import TEMPLATE
+
+    path = Settings.from_env().clients_file
+    if path.exists() and not force:
+        err.print(f"[red]✗[/red] {path} exists already. Edit it, or use --force to start over.")
+        raise typer.Exit(1)
+    path.write_text(TEMPLATE)
+    out.print(f"Wrote {path}. Fill in one client, set its secrets, then run `leadtrail check`.")
+
+
+@app.command()
+def check(
+    client: ClientOption = "",
+    provider: ProviderOption = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Try every connection: does it work, and if not, what must a person do?"""
+    from pipeline.checkup import check_connections
+
+    office = Office.from_env()
+    results = check_connections(office, client=client, provider=provider)
+    if as_json:
+        out.print_json(json.dumps([result.__dict__ for result in results]))
+    else:
+        table = Table("connection", "", "what", "what to do", box=None)
+        for one in results:
+            table.add_row(one.connection, "[green]✓[/green]" if one.ok else "[red]✗[/red]", one.message, one.fix)
+        out.print(table)
+    if not all(result.ok for result in results):
+        raise typer.Exit(1)
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A CSV export.")],
+    client: Annotated[str, typer.Option("--client", help="Whose export it is.")],
+    provider: Annotated[str, typer.Option("--provider", help="angi or thumbtack.")],
+    column: Annotated[list[str] | None, typer.Option(help="Our field=their column, if it is not recognised.")] = None,
+) -> None:
+    """Import a marketplace's CSV export for history. Importing it again changes nothing."""
+    from pipeline.imports import ImportFailed, import_export
+
+    office = Office.from_env()
+    pairs = [pair.partition("=") for pair in column or []]
+    if any(not equals for _, equals, _ in pairs):
+        raise ImportFailed("--column is written field=column, e.g. --column lead_id='Lead Number'.")
+    count = import_export(
+        office.connector(client, provider),
+        client,
+        file,
+        mapping={ours: theirs for ours, _, theirs in pairs},
+        landing_root=office.settings.landing,
+        engine=office.engine,
+        now=now_utc(),
+    )
+    out.print(f"{count} rows landed for {client}/{provider}. Next: `leadtrail build`.")
+
+
+@secrets_app.command("set")
+def secrets_set(name: str) -> None:
+    """Store a secret, asked for (or read from standard input), encrypted."""
+    value = typer.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
+    Office.from_env().workshop.sealed.put(name, value, now_utc())
+    out.print(f"{name} is stored. Run `leadtrail check` to try it.")
+
+
+@secrets_app.command("list")
+def secrets_list() -> None:
+    """Names of stored secrets; never their values."""
+    for name in Office.from_env().workshop.sealed.names():
+        if not name.startswith("oauth:"):
+            out.print(name)
+
+
+@secrets_app.command("remove")
+def secrets_remove(name: str) -> None:
+    """Forget a stored secret."""
+    if not Office.from_env().workshop.sealed.remove(name):
+        err.print(f"[red]✗[/red] No secret is called {name}.")
+        raise typer.Exit(1)
+    out.print(f"{name} is gone.")
+
+
+# ---- seeing ----
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
+    """Versions, settings, connections, locks, freshness: each problem with its fix."""
+    from pipeline.doctor import examine
+
+    findings = examine(Settings.from_env(), now=now_utc())
+    if as_json:
+        out.print_json(json.dumps([finding.__dict__ for finding in findings]))
+    else:
+        marks = {"ok": "[green]✓[/green]", "warn": "[yellow]![/yellow]", "problem": "[red]✗[/red]"}
+        table = Table("", "what", "found", "what to do", box=None)
+        for finding in findings:
+            table.add_row(marks[finding.level], finding.what, finding.found, finding.fix)
+        out.print(table)
+    if any(finding.level == "problem" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    seed: Annotated[int, typer.Option()] = 7,
+    clients: Annotated[int, typer.Option(min=1)] = 3,
+    months: Annotated[int, typer.Option(min=1)] = 6,
+    leads_per_month: Annotated[int, typer.Option(min=1)] = 60,
+) -> None:
+    """A working agency in one command: a made-up town, its webhooks, every provider synced, the models built and tested."""
+    from pipeline.demo import run_demo
+
+    if not run_demo(seed=seed, clients=clients, months=months, leads_per_month=leads_per_month, console=out):
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    main()

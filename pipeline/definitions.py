@@ -1,0 +1,24 @@
+"""Everything Dagster shows, wired on one page. Loading needs no secrets and opens no warehouse."""
+
+from __future__ import annotations
+
+import dagster as dg
+from dagster_dbt import DbtCliResource
+
+from pipeline.assets.raw import raw_assets
+from pipeline.assets.warehouse import warehouse_assets
+from pipeline.automation import build_schedule, inbox_sensors, sync_schedules
+from pipeline.manifest import manifest_path
+from pipeline.settings import Settings
+from pipeline.warehouse import PROJECT, export_dbt_environment
+
+_settings = Settings.from_env()
+export_dbt_environment(_settings)
+
+defs = dg.Definitions(
+    assets=[*raw_assets(), *warehouse_assets(manifest_path(_settings))],
+    schedules=[*sync_schedules(), build_schedule()],
+    sensors=inbox_sensors(),
+    resources={"dbt": DbtCliResource(project_dir=str(PROJECT), profiles_dir=str(PROJECT))},
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,34 @@
+"""dbt's manifest, parsed once and then only read: a code location loads it in every process, and parsing takes seconds."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+
+from pipeline.settings import Settings
+from pipeline.warehouse import PROJECT, BuildFailed, run_dbt
+
+
+def manifest_path(settings: Settings) -> Path:
+    """The manifest of the project as it is now; parsed first if a file of the project has changed."""
+    path, print_file = settings.dbt_target / "manifest.json", settings.dbt_target / "manifest.print"
+    settings.dbt_target.mkdir(parents=True, exist_ok=True)
+    wanted = _project_print()
+    with (settings.dbt_target / "manifest.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists() or not print_file.exists() or print_file.read_text() != wanted:
+            outcome = run_dbt(settings, ["parse"])
+            if not outcome.success:
+                raise BuildFailed(f"dbt cannot parse the project: {outcome.exception}")
+            print_file.write_text(wanted)
+    return path
+
+
+def _project_print() -> str:
+    digest = hashlib.sha256(f"{version('dbt-core')} {version('dbt-duckdb')}".encode())
+    for path in sorted(PROJECT.rglob("*")):
+        if path.suffix in (".sql", ".yml", ".csv") and "target" not in path.relative_to(PROJECT).parts:
+            digest.update(f"{path.relative_to(PROJECT)}\x00".encode() + path.read_bytes())
+    return digest.hexdigest()
