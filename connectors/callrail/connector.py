@@ -43,7 +43,6 @@ from connectors.base import (
     Secret,
     SignatureError,
     Stream,
-    TransientError,
     WebhookRequest,
     absent,
     body_key,
@@ -379,8 +378,14 @@ class CallRail(Connector):
         """One error for what could not be read; everything else was handed over."""
         what = "; ".join(f"{part}: {error.what}" for part, error in failures[:5])
         more = f" (and {len(failures) - 5} more)" if len(failures) > 5 else ""
-        kinds: tuple[type[ConnectorError], ...] = (ContractError, CredentialError, ConfigError, TransientError)
-        worst = next(kind for kind in kinds if any(isinstance(error, kind) for _, error in failures))
+        worst: type[ConnectorError] = ProviderDown
+        for kind, as_kind in (
+            (ConfigError, ConfigError),
+            (CredentialError, CredentialError),
+            (ContractError, ContractChanged),
+        ):
+            if any(isinstance(error, kind) for _, error in failures):
+                worst = as_kind
         fixes = dict.fromkeys(error.fix for _, error in failures)
         return worst(f"{feed} were read only in part. {what}{more}", connection=self.connection, fix=" ".join(fixes))
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-RETENTION = timedelta(days=730)  # CallRail serves 25 months and refuses a range that reaches further back
+RETENTION = timedelta(
+    days=750
+)  # CallRail serves 25 months (758 days at least) and refuses a range that reaches further back
 LOOKBACK = timedelta(days=7)
 DEEP = timedelta(days=35)
 SLICE = timedelta(days=91)  # a first load is committed slice by slice
