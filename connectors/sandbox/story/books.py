@@ -170,6 +170,7 @@ def _sales_receipt(diary: Diary, case: Case, ledger: Ledger) -> None:
 def _bill(diary: Diary, case: Case, ledger: Ledger, estimate: Estimate | None) -> None:
     assert case.done_at is not None
     at = diary.later(case.done_at, 20, 600) if diary.chance(0.7) else diary.days_later(case.done_at, 0.5, 4)
+    at = diary.in_hours(at)
     if at >= diary.end:
         return
     customer = _customer(diary, case, at - timedelta(minutes=2))
@@ -285,17 +286,18 @@ def _collect(diary: Diary, case: Case, ledger: Ledger, bills: list[Invoice]) -> 
     settled = max([bill.changed_at for bill in bills])
     draw = diary.rng.random()
     first = diary.later(settled, 5, 400) if draw < 0.45 else diary.days_later(settled, 0.5, 16 if draw < 0.88 else 55)
+    first = diary.in_hours(first)
     if len(bills) == 1 and bills[0].balance_cents > 80_000 and diary.chance(0.35):
         deposit = _whole_dollars(bills[0].balance_cents * diary.pick((0.25, 0.3, 0.5)))
         _pay(diary, case, ledger, bills, first, [deposit])
-        first = diary.days_later(first, 3, 35)
+        first = diary.in_hours(diary.days_later(first, 3, 35))
         if diary.chance(0.04):
             return  # the rest never comes
     paid = _pay(diary, case, ledger, bills, first, [bill.balance_cents for bill in bills])
     if paid and diary.chance(0.012):
         first = _bounce(diary, ledger, bills, paid)
         if first < diary.end and diary.chance(0.7):
-            first = diary.days_later(first, 1, 12)
+            first = diary.in_hours(diary.days_later(first, 1, 12))
             paid = _pay(diary, case, ledger, bills, first, [bill.balance_cents for bill in bills])
     if paid and case.complaint and not bills[0].credit_memos and paid.deleted_at is None:
         customer = diary.customers[case.person.person_id]
@@ -332,7 +334,7 @@ def _pay(
 
 def _bounce(diary: Diary, ledger: Ledger, bills: list[Invoice], payment: Payment) -> datetime:
     """A check that did not clear: the payment is deleted, and the bill is owed again."""
-    bounced = diary.days_later(payment.at, 1, 8)
+    bounced = diary.in_hours(diary.days_later(payment.at, 1, 8))
     if bounced >= diary.end:
         return bounced
     payment.deleted_at = payment.changed_at = bounced

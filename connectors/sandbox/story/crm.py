@@ -74,8 +74,8 @@ def _contact(diary: Diary, case: Case, at: datetime, *, by_form: bool) -> Contac
 def _duplicate(diary: Diary, case: Case, first: Contact) -> None:
     """Somebody enters the person again; later the two are merged, or one is thrown away, or nobody notices."""
     person = case.person
-    at = diary.days_later(first.at, 0.2, 20)
-    draw, tidied = diary.rng.random(), diary.days_later(at, 1, 40)
+    at = diary.in_hours(diary.days_later(first.at, 0.2, 20))
+    draw, tidied = diary.rng.random(), diary.in_hours(diary.days_later(at, 1, 40))
     done = tidied < diary.end
     other_email = next((email for email in person.emails if email != first.email.lower()), "")
     twin = Contact(
@@ -135,10 +135,10 @@ def _stages(diary: Diary, case: Case, at: datetime) -> list[tuple[datetime, str]
     """When the office moved the deal: hours after the fact, and a lost one is often left where it was."""
     moments = {
         "new": at,
-        "quoted": case.quoted_at and diary.later(case.quoted_at, 1, 300),
-        "booked": case.booked_at and diary.later(case.booked_at, 2, 900),
-        "won": case.done_at and diary.days_later(case.done_at, 0.05, 3),
-        "lost": case.lost_at and diary.days_later(case.lost_at, 0.1, 5) if diary.chance(0.72) else None,
+        "quoted": case.quoted_at and diary.in_hours(diary.later(case.quoted_at, 1, 300)),
+        "booked": case.booked_at and diary.in_hours(diary.later(case.booked_at, 2, 900)),
+        "won": case.done_at and diary.in_hours(diary.days_later(case.done_at, 0.05, 3)),
+        "lost": case.lost_at and diary.in_hours(diary.days_later(case.lost_at, 0.1, 5)) if diary.chance(0.72) else None,
     }
     stages: list[tuple[datetime, str]] = []
     for stage in DEAL_STAGES:
@@ -170,7 +170,7 @@ def _task(
     diary: Diary, case: Case, contact: Contact, at: datetime, subject: str, kind: str, priority: str, due_days: float
 ) -> None:
     due = diary.in_hours(at + timedelta(days=due_days))
-    finished = diary.days_later(at, 0.02, due_days * 1.6 + 0.1)
+    finished = diary.in_hours(diary.days_later(at, 0.02, due_days * 1.6 + 0.1))
     done = diary.chance(0.76) and finished < diary.end
     diary.add(
         diary.town.crm_tasks,

@@ -22,6 +22,7 @@ F = TypeVar("F", bound=Fact)
 T = TypeVar("T")
 
 OPENING, CLOSING, SATURDAY_CLOSING = time(8), time(17, 30), time(13)
+MORNING, NIGHT = time(7, 30), time(20, 30)
 
 
 @dataclass
@@ -126,6 +127,14 @@ class Diary:
             day += timedelta(days=1)
         opening = datetime.combine(day, OPENING, self.zone).astimezone(UTC)
         return self.later(opening, 2, 55)
+
+    def awake(self, at: datetime) -> datetime:
+        """`at` if people are up, else some time in the next morning."""
+        local = at.astimezone(self.zone)
+        if MORNING <= local.time() < NIGHT:
+            return at
+        day = local.date() if local.time() < MORNING else local.date() + timedelta(days=1)
+        return self.later(datetime.combine(day, MORNING, self.zone).astimezone(UTC), 2, 150)
 
     def local_day(self, at: datetime) -> str:
         return at.astimezone(self.zone).strftime("%a %b %-d")

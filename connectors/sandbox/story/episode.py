@@ -80,7 +80,7 @@ def _job_done(diary: Diary, case: Case, booked: datetime) -> datetime:
 def _second_touch(diary: Diary, case: Case) -> None:
     """They get in touch again by another way while it is still open: to ask, to add something, to hurry."""
     closes = case.done_at or case.lost_at or diary.end
-    at = diary.days_later(case.episode.opened_at, 0.02, 4)
+    at = diary.awake(diary.days_later(case.episode.opened_at, 0.02, 4))
     if at >= closes:
         return
     channel = diary.pick(("direct", "google_my_business", "google_organic", "direct"))

@@ -28,14 +28,16 @@ def by_thumbtack(diary: Diary, case: Case, at: datetime) -> datetime | None:
         replied = diary.in_hours(diary.later(at, 1, slow))
         _message(diary, case, replied, "Business", diary.pick(STAFF_TEXT))
         if diary.chance(0.62):
-            contacted = diary.later(replied, 2, 600)
+            contacted = diary.awake(diary.later(replied, 2, 600))
             _message(diary, case, contacted, "Customer", diary.pick(THANKS))
             if diary.chance(0.35):
-                _message(diary, case, diary.later(contacted, 3, 120), "Business", diary.pick(STAFF_TEXT))
+                _message(
+                    diary, case, diary.in_hours(diary.later(contacted, 3, 120)), "Business", diary.pick(STAFF_TEXT)
+                )
     if contacted is None and diary.chance(0.7):
         contacted = chased(diary, case, at, lead.shown_phone)
     elif contacted and diary.chance(0.4):
-        call(diary, case, diary.later(contacted, 10, 2880), "direct")
+        call(diary, case, diary.awake(diary.later(contacted, 10, 2880)), "direct")
     return contacted
 
 
@@ -52,7 +54,7 @@ def by_angi(diary: Diary, case: Case, at: datetime) -> datetime | None:
         send(diary, case, diary.later(at, 0.5, 4), textable(diary, case), body)
     contacted = chased(diary, case, at, lead.shown_phone)
     if diary.chance(0.25):
-        rung = call(diary, case, diary.days_later(contacted or at, 0.05, 2.5), "direct")
+        rung = call(diary, case, diary.awake(diary.days_later(contacted or at, 0.05, 2.5)), "direct")
         contacted = contacted or (rung.at if rung.answered else None)
     return contacted
 
@@ -61,7 +63,7 @@ def review(diary: Diary, case: Case) -> None:
     """What a Thumbtack customer writes when the job is done; most write nothing."""
     if not case.negotiation_id or case.done_at is None or not diary.chance(0.5 if case.complaint else 0.25):
         return
-    at = diary.days_later(case.done_at, 0.5, 12)
+    at = diary.awake(diary.days_later(case.done_at, 0.5, 12))
     rating = diary.rng.randint(1, 2) if case.complaint else diary.pick((5, 5, 5, 5, 4, 4, 3))
     n = diary.n("thumbtack_review")
     text = diary.pick(BAD_REVIEWS if rating < 3 else GOOD_REVIEWS)

@@ -99,7 +99,7 @@ def chased(diary: Diary, case: Case, at: datetime, phone: str) -> datetime | Non
         if made.answered:
             return ended
         if diary.chance(0.3):
-            rung = call(diary, case, diary.later(ended, 4, 400), "direct")
+            rung = call(diary, case, diary.awake(diary.later(ended, 4, 400)), "direct")
             if rung.answered:
                 return rung.at + timedelta(seconds=rung.seconds)
             at = rung.at
@@ -165,6 +165,7 @@ def mark_calls(diary: Diary) -> None:
         edited = (
             diary.later(made.changed_at, 4, 600) if diary.chance(0.7) else diary.days_later(made.changed_at, 0.5, 9)
         )
+        edited = diary.in_hours(edited)
         if edited >= diary.end or not diary.chance(0.72):
             continue
         made.lead_status, made.changed_at = "good_lead", edited
@@ -178,7 +179,7 @@ def mark_outcome(diary: Diary, case: Case) -> None:
     decided = case.booked_at or case.lost_at
     if talked is None or decided is None or not diary.chance(0.55):
         return
-    edited = diary.days_later(max(decided, talked.changed_at), 0.01, 4)
+    edited = diary.in_hours(diary.days_later(max(decided, talked.changed_at), 0.01, 4))
     if edited >= diary.end:
         return
     if case.booked_at:
@@ -204,7 +205,7 @@ def _seconds(diary: Diary, answered: bool, voicemail: bool) -> int:
 def _calls_again(diary: Diary, case: Case, at: datetime) -> datetime | None:
     if not diary.chance(0.62 if case.episode.urgency == "emergency" else 0.42):
         return None
-    return diary.later(at, 1, 35) if diary.chance(0.6) else diary.days_later(at, 0.4, 2.5)
+    return diary.later(at, 1, 35) if diary.chance(0.6) else diary.awake(diary.days_later(at, 0.4, 2.5))
 
 
 def _calls_back(diary: Diary, at: datetime) -> datetime | None:
