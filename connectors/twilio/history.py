@@ -117,10 +117,10 @@ def _sent(
     account: Account, account_sid: str, progress: Progress, since: datetime, mine: Callable[[Item], bool], now: datetime
 ) -> Iterator[Page]:
     """Yield messages by `date_sent`, in slices from old to new: short where there are many, long where there are few."""
-    start = since.replace(hour=0, minute=0, second=0, microsecond=0)
+    start = max(_midnight(since), now - OLDEST)
     span = DAY
     while start < now:
-        end = start + span
+        end = _midnight(start) + span
         count = 0
         for items, last in pages(account, account_sid, "Messages", _between(start, end if end < now else None)):
             count += 1
@@ -135,6 +135,10 @@ def _sent(
                 yield Page("messages", records, progress.cursor() if last else None)
         start = end
         span = min(span * 2, LONGEST_SLICE) if count == 1 else DAY
+
+
+def _midnight(when: datetime) -> datetime:
+    return when.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _between(start: datetime, end: datetime | None) -> dict[str, str]:
