@@ -125,8 +125,9 @@ def build(full_refresh: Annotated[bool, typer.Option(help="Rebuild every model f
     from pipeline.warehouse import build as build_models
     from pipeline.warehouse import publish
 
-    settings = Settings.from_env()
-    started = time.monotonic()
+    office = Office.from_env()
+    settings, started = office.settings, time.monotonic()
+    office.write_directory()
     result = build_models(settings, full_refresh=full_refresh)
     path = publish(settings)
     out.print(f"{result.models} models built, {result.tests} tests passed in {time.monotonic() - started:.1f} s.")
@@ -141,7 +142,9 @@ def rebuild() -> None:
     from pipeline.warehouse import build as build_models
     from pipeline.warehouse import drop_warehouse, publish
 
-    settings = Settings.from_env()
+    office = Office.from_env()
+    settings = office.settings
+    office.write_directory()
     drop_warehouse(settings)
     result = build_models(settings)
     path = publish(settings)

@@ -11,7 +11,9 @@ from sqlalchemy import Engine
 
 from connectors.base import Connector
 from pipeline.clients import ClientConfig, ClientsFileError, ConnectionConfig, load_clients
+from pipeline.directory import write_directory
 from pipeline.settings import Settings
+from pipeline.store.connections import load_states
 from pipeline.store.engine import open_store
 from pipeline.sync import Outcome, Workshop, sync
 
@@ -65,6 +67,10 @@ class Office:
         """Sync what the clients file names; see `pipeline.sync.sync`."""
         configs = self.connections(client=client, provider=provider)
         return sync(self.workshop, configs, now=now, streams=streams, on_done=on_done)
+
+    def write_directory(self) -> None:
+        """Tell the next build who is served and how their connections stand."""
+        write_directory(self.settings.home / "directory", self.clients(), load_states(self.engine))
 
     def webhook_connectors(self) -> Mapping[tuple[str, str], Callable[[], Connector]]:
         """How to make each connection's connector; for the intake, which makes them on demand."""

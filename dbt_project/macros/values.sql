@@ -29,3 +29,8 @@ cross join lateral (
 {% macro json_text(value, path) -%}
 nullif(json_extract_string({{ value }}, '{{ json_path(path) }}'), '')
 {%- endmacro %}
+
+{# ISO text with an offset -> UTC timestamp; null when unreadable. #}
+{% macro utc_timestamp(column) -%}
+(try_cast({{ column }} as timestamptz) at time zone 'UTC')
+{%- endmacro %}

@@ -38,6 +38,7 @@ def warehouse_assets(manifest: Path) -> list[dg.AssetsDefinition]:
     @dbt_assets(manifest=manifest, name="warehouse", dagster_dbt_translator=Translator(), pool=POOL)
     def models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
         office = Office.from_env()
+        office.write_directory()
         with sole_writer(office.settings):
             yield from dbt.cli(["build"], context=context).stream().fetch_row_counts().fetch_column_metadata()
 

@@ -1,0 +1,57 @@
+"""What `leadtrail clients init` writes."""
+
+TEMPLATE = """\
+# Who you serve, and how each client is connected.
+#
+# Secrets never stand here. Write ${A_NAME} and put the value in the environment, in the file that LEADTRAIL_SECRETS_FILE
+# names (NAME=value lines, chmod 600), or in the encrypted store: leadtrail secrets set A_NAME
+#
+# After a change: leadtrail check
+
+clients:
+  - client_id: ridgeline-plumbing        # lower-case; part of webhook URLs, so it never changes
+    name: Ridgeline Plumbing
+    timezone: America/Chicago            # the client's own; message hours and days follow it
+    owner: dana@your-agency.example      # who in client success answers for this client
+    joined_on: 2026-02-01                # reports compare before and after this day
+    connections:
+
+      # Leave out what the client does not use.
+      callrail:
+        account_id: ACC0123456789abcdef0123456789abcdef
+        api_key: ${RIDGELINE_CALLRAIL_KEY}
+        # company_ids: [COM0123456789abcdef0123456789abcdef]    # all companies the key sees, if left out
+        # signing_key: ${RIDGELINE_CALLRAIL_SIGNING_KEY}        # for webhooks
+
+      # hubspot:
+      #   access_token: ${RIDGELINE_HUBSPOT_TOKEN}
+      #   client_secret: ${RIDGELINE_HUBSPOT_SECRET}            # for webhooks
+
+      # search_console:
+      #   service_account: ${AGENCY_GOOGLE_KEY}                 # the whole JSON key, on one line
+      #   site_urls: ["sc-domain:ridgelineplumbing.example"]
+
+      # quickbooks:
+      #   realm_id: "1234567890"
+      #   client_id: ABcd...
+      #   client_secret: ${AGENCY_INTUIT_SECRET}
+      #   refresh_token: ${RIDGELINE_QUICKBOOKS_REFRESH}        # only the first; later ones are kept in the store
+      #   webhook_token: ${AGENCY_INTUIT_VERIFIER}
+
+      # thumbtack:
+      #   webhook_user: leadtrail
+      #   webhook_password: ${RIDGELINE_THUMBTACK_PASSWORD}
+      #   business_ids: ["123456789012345678"]
+
+      # angi:
+      #   api_key: ${RIDGELINE_ANGI_KEY}
+      #   sp_entity_ids: ["12345678"]
+
+      # twilio:
+      #   account_sid: AC0123456789abcdef0123456789abcdef
+      #   auth_token: ${RIDGELINE_TWILIO_TOKEN}
+      #   sms_numbers: ["+15125550100"]
+
+      # forms:
+      #   secret: ${RIDGELINE_FORM_SECRET}
+"""

@@ -1,0 +1,53 @@
+"""Who is served and how their connections stand, as files that dbt reads: the agency's own side of the warehouse."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.clients import ClientConfig
+from pipeline.store.connections import ConnectionState
+
+_CLIENTS = ("client_id", "name", "timezone", "owner", "joined_on")
+_CONNECTIONS = (
+    "client_id",
+    "provider",
+    "state",
+    "reason",
+    "fix",
+    "owner",
+    "since",
+    "last_attempt_at",
+    "last_success_at",
+    "retry_at",
+    "records_last_run",
+)
+
+
+def write_directory(folder: Path, clients: list[ClientConfig], states: dict[tuple[str, str], ConnectionState]) -> None:
+    """Replace `clients.parquet` and `connections.parquet`. Every configured connection has a row, synced or not."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "clients.parquet", _CLIENTS, [{c: getattr(one, c) for c in _CLIENTS} for one in clients])
+    rows = []
+    for client in clients:
+        for connection in client.connections:
+            state = states.get((client.client_id, connection.provider)) or ConnectionState(
+                client.client_id,
+                connection.provider,
+                "never_synced",
+                connection.owner,
+                reason="It has not been synced yet.",
+                fix="Run `leadtrail sync`.",
+            )
+            rows.append({name: getattr(state, name) for name in _CONNECTIONS})
+    _write(folder / "connections.parquet", _CONNECTIONS, rows)
+
+
+def _write(path: Path, columns: tuple[str, ...], rows: list[dict[str, object]]) -> None:
+    schema = pa.schema([(name, pa.int64() if name == "records_last_run" else pa.string()) for name in columns])
+    temporary = path.with_suffix(".tmp")
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
+    os.replace(temporary, path)
