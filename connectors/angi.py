@@ -42,7 +42,6 @@ from connectors.base import (
 from connectors.csv_export import ExportFormat
 
 UNSET = Secret("")
-MAX_BODY = 1024 * 1024
 CRM_KEY = re.compile(rb'("crmKey"\s*:\s*)("(?:[^"\\]|\\.)*"|[^\s,}\]"]+)', re.IGNORECASE)
 BOM = b"\xef\xbb\xbf"
 JSON_ANSWERS = {"json": b'{"status":"success"}', "ads": b'{"message":"success"}'}
@@ -105,8 +104,6 @@ class Angi(Connector):
     def accept(self, request: WebhookRequest) -> Accepted:
         fields = _decoded(request.body)
         self._prove(request, fields)
-        if len(request.body) > MAX_BODY:
-            return Accepted("oversize:" + body_key(request.body), Answer(413))
         if fields is None:
             return Accepted("unreadable:" + body_key(request.body), Answer(400))
         shape, record_id = _identity(fields, request.received_at)

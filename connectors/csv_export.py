@@ -36,7 +36,7 @@ class ExportFormat:
         first = next(rows, None)
         if first is None:
             return
-        columns = self._columns(list(first), mapping, connection)
+        columns = self._columns([name for name in first if name], mapping, connection)
         records = []
         for row in chain([first], rows):
             if not any((value or "").strip() for value in row.values() if isinstance(value, str | None)):
@@ -60,7 +60,7 @@ class ExportFormat:
                 fix=f"Fields are {', '.join(self.fields)}; the file's columns are {', '.join(names)}.",
             )
         columns = dict(mapping)
-        plain = {_plain(name): name for name in reversed(names) if name}
+        plain = {_plain(name): name for name in reversed(names)}
         for ours, candidates in self.fields.items():
             free = (plain[_plain(name)] for name in candidates if _plain(name) in plain)
             found = next((name for name in free if name not in columns.values()), None)

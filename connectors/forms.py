@@ -43,7 +43,6 @@ from connectors.base import (
 )
 
 UNSET = Secret("")
-MAX_BODY = 1024 * 1024
 MAX_DEPTH = 8
 SIGNATURE_HEADER = "x-leadtrail-signature"
 REPEAT_SECONDS = 600
@@ -115,8 +114,6 @@ class Forms(Connector):
 
     def accept(self, request: WebhookRequest) -> Accepted:
         self._prove(request)
-        if len(request.body) > MAX_BODY:
-            return Accepted("oversize:" + body_key(request.body), Answer(413))
         try:
             posted = _parsed(request)
         except ValueError:

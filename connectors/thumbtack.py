@@ -52,7 +52,6 @@ from connectors.thumbtack_events import business_of, instant, is_test, json_obje
 log = logging.getLogger("leadtrail.thumbtack")
 
 UNSET = Secret("")
-MAX_BODY = 1024 * 1024
 MESSAGE_PAGE = 20  # the API's maximum
 # Refunds can be asked for 45 days; there is no event for any change, so these are the moments worth a look.
 REREAD_AFTER = tuple(timedelta(hours=h) for h in (1, 24, 3 * 24, 7 * 24, 21 * 24, 46 * 24))
@@ -268,8 +267,6 @@ class Thumbtack(Connector):
 
     def accept(self, request: WebhookRequest) -> Accepted:
         self._prove(request)
-        if len(request.body) > MAX_BODY:
-            return Accepted("oversize:" + body_key(request.body), Answer(413))
         try:
             event = read(request.body)
         except ValueError:
