@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -62,6 +62,8 @@ class InvalidGrant(Exception):
     """The provider says a refresh token is dead."""
 
 
+MOST_TRIES = 4  # refresh tokens of one renewal, before the configured one is the last
+
 Exchange = Callable[[str], Tokens]
 """Trade a refresh token for new Tokens. Raises InvalidGrant if the provider says it is dead."""
 
@@ -96,14 +98,21 @@ class RotatingToken:
         """Stored tokens that descend from the refresh token configured now (a reconnect starts a new line)."""
         return tokens if tokens and tokens.seed == self._seed else None
 
+    def _untried(self, tried: Sequence[str]) -> str:
+        """The next refresh token worth a try; "" if there is none. The vault is read each time: a person or a process that
+        does not share our lock may have stored a newer one meanwhile."""
+        stored = self._mine(self._vault.load())
+        candidates = [stored.refresh_token, stored.previous_refresh_token] if stored and len(tried) < MOST_TRIES else []
+        return next((token for token in (*candidates, self._configured) if token and token not in tried), "")
+
     def _renewed(self, *, stale: str) -> Tokens:
         with self._vault.lock():
             stored = self._mine(self._vault.load())
             if stored and stored.access_token != stale and stored.expires_at - self._clock.now() >= self.margin:
                 return stored  # another process was faster
-            candidates = [stored.refresh_token, stored.previous_refresh_token] if stored else []
-            candidates.append(self._configured)
-            for refresh_token in dict.fromkeys(token for token in candidates if token):
+            tried: list[str] = []
+            while refresh_token := self._untried(tried):
+                tried.append(refresh_token)
                 try:
                     fresh = self._exchange(refresh_token)
                 except InvalidGrant:

@@ -108,12 +108,12 @@ class QuickBooks(Connector):
             limits=(Limit(495, 60.0),),  # Intuit's is 500 a minute for one company
             quota_key=f"quickbooks:{options.base_url}:{options.realm_id}",
         )
-        self._company = Company(account, options.realm_id)
+        self.company = Company(account, options.realm_id)
         self._tallied = 0
 
     def check(self) -> Health:
         try:
-            name = self._company.name()
+            name = self.company.name()
         except ConnectorError as error:
             return Health(False, error.what, error.fix)
         message = f'Reads the company "{name}" in QuickBooks.'
@@ -132,7 +132,7 @@ class QuickBooks(Connector):
     def refetch(self, stream: str, record_ids: Sequence[str], *, now: datetime) -> Iterator[Page]:
         """The named records; one that QuickBooks no longer has (610) comes as absent."""
         for start in range(0, len(record_ids), IDS_PER_QUERY):
-            rows = self._company.read(ENTITIES[stream], record_ids[start : start + IDS_PER_QUERY], now)
+            rows = self.company.read(ENTITIES[stream], record_ids[start : start + IDS_PER_QUERY], now)
             yield Page(stream, [row.record for row in rows])
 
     # ---- the changes feed ----
@@ -146,7 +146,7 @@ class QuickBooks(Connector):
         yield from self._changes(progress, now)
         if progress.count_is_due(now):
             for entity, table in progress.tables.items():
-                if table.listing is None and self._company.count(entity) not in (None, len(table.known)):
+                if table.listing is None and self.company.count(entity) not in (None, len(table.known)):
                     table.list_again()
             progress.counted_at = now
             yield self._saved("customers", (), progress, now)
@@ -174,7 +174,7 @@ class QuickBooks(Connector):
         stream, edge = STREAMS[entity], set[bytes]()
         while True:
             self._stop_at_budget(progress, now)
-            rows, told_at = self._company.query(entity, *_listing_clauses(listing))
+            rows, told_at = self.company.query(entity, *_listing_clauses(listing))
             progress.since = progress.since or told_at or now
             records = [row.record for row in rows]
             listing.ids.add(_ids(records))
@@ -186,7 +186,7 @@ class QuickBooks(Connector):
         yield Page(stream, fresh)
         unmet = sorted(record_id for record_id in table.known if record_id not in listing.ids)
         for start in range(0, len(unmet), IDS_PER_QUERY):
-            rows = self._company.read(entity, unmet[start : start + IDS_PER_QUERY], now)
+            rows = self.company.read(entity, unmet[start : start + IDS_PER_QUERY], now)
             listing.ids.add(row.record.record_id for row in rows if not row.is_deleted)
             yield Page(stream, [row.record for row in rows])
         table.known, table.listing = listing.ids, None
@@ -199,10 +199,10 @@ class QuickBooks(Connector):
         if not entities:
             return
         since = newest = progress.since or now
-        changes, told_at = self._company.capture(entities, since)
+        changes, told_at = self.company.capture(entities, since)
         if sum(map(len, changes.values())) >= CAPTURE_LIMIT:
             for entity in entities:
-                changes.update(self._company.capture([entity], since)[0])
+                changes.update(self.company.capture([entity], since)[0])
                 if len(changes[entity]) >= CAPTURE_LIMIT:
                     progress.tables[entity].list_again()
         for entity, rows in changes.items():
@@ -221,7 +221,7 @@ class QuickBooks(Connector):
         kept = []
         for row in rows:
             if row.is_deleted and row.record.record_id in table.known:
-                found = self._company.read_one(entity, row.record.record_id, now)
+                found = self.company.read_one(entity, row.record.record_id, now)
                 row = row if found.is_deleted else found
             kept.append(row)
         for row in kept:
@@ -241,7 +241,7 @@ class QuickBooks(Connector):
         month = now.strftime("%Y-%m")
         if progress.month != month:
             progress.month, progress.calls = month, 0
-        calls = self._company.account.calls
+        calls = self.company.account.calls
         progress.calls, self._tallied = progress.calls + calls - self._tallied, calls
 
     def _slow_down(self, progress: Progress, now: datetime) -> None:
