@@ -1,0 +1,18 @@
+{{ base_records('quickbooks', 'credit_memos', {
+    'credit_memo_id':         ['Id', 'text', 'required'],
+    'doc_number':             ['DocNumber', 'text'],
+    'txn_on':                 ['TxnDate', 'date'],
+    'created_at':             ['MetaData.CreateTime', 'timestamp'],
+    'customer_id':            ['CustomerRef.value', 'text'],
+    'customer_name':          ['CustomerRef.name', 'text'],
+    'total_cents':            ['TotalAmt', 'money'],
+    'currency':               ['CurrencyRef.value', 'text'],
+    'exchange_rate':          ['ExchangeRate', 'double'],
+    'private_note':           ['PrivateNote', 'text'],
+    'change_number':          ['SyncToken', 'integer'],
+    'provider_status':        ['status', 'text'],
+    'remaining_credit_cents': ['RemainingCredit', 'money'],
+    'invoice_id':             ['InvoiceRef.value', 'text'],
+    'tax_cents':              ['TxnTaxDetail.TotalTax', 'money'],
+    'lines':                  ['Line', 'json'],
+}) }}

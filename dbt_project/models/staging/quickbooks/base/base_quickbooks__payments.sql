@@ -1,0 +1,17 @@
+{{ base_records('quickbooks', 'payments', {
+    'payment_id':        ['Id', 'text', 'required'],
+    'txn_on':            ['TxnDate', 'date'],
+    'created_at':        ['MetaData.CreateTime', 'timestamp'],
+    'customer_id':       ['CustomerRef.value', 'text'],
+    'customer_name':     ['CustomerRef.name', 'text'],
+    'total_cents':       ['TotalAmt', 'money'],
+    'currency':          ['CurrencyRef.value', 'text'],
+    'exchange_rate':     ['ExchangeRate', 'double'],
+    'private_note':      ['PrivateNote', 'text'],
+    'change_number':     ['SyncToken', 'integer'],
+    'provider_status':   ['status', 'text'],
+    'unapplied_cents':   ['UnappliedAmt', 'money'],
+    'reference':         ['PaymentRefNum', 'text'],
+    'payment_method_id': ['PaymentMethodRef.value', 'text'],
+    'lines':             ['Line', 'json'],
+}) }}
