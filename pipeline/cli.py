@@ -36,6 +36,7 @@ ProviderOption = Annotated[str, typer.Option("--provider", help="Only this provi
 
 def main() -> None:
     """The entry point: known problems are one clear message, not a traceback."""
+    from pipeline.demo import AnotherTown
     from pipeline.imports import ImportFailed
     from pipeline.store.sealed import KeyProblem
     from pipeline.warehouse import BuildFailed, Busy
@@ -43,7 +44,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         app()
-    except (ClientsFileError, BuildFailed, Busy, KeyProblem, ImportFailed) as problem:
+    except (AnotherTown, ClientsFileError, BuildFailed, Busy, KeyProblem, ImportFailed) as problem:
         err.print(f"[red]✗[/red] {problem}", highlight=False, markup=True)
         sys.exit(1)
 

@@ -6,6 +6,7 @@ It leaves everything under the home, and can be run again: the town is remembere
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.settings import Settings
@@ -138,10 +140,10 @@ def run_demo(*, seed: int, clients: int, months: int, leads_per_month: int, cons
             pushed = _push(console, environment["LEADTRAIL_SANDBOX"], intake, started)
         warmed.join()
         began = time.monotonic()
-        result = _materialize(console, settings, started)
+        ran = _materialize(console, settings, started)
         took = time.monotonic() - began
-    _summary(console, settings, result, pushed, took, time.monotonic() - started)
-    return bool(result.success)
+    _summary(console, settings, ran, pushed, took, time.monotonic() - started)
+    return ran.ok
 
 
 def _warm() -> None:
@@ -178,71 +180,98 @@ def _push(console: Console, sandbox: str, intake: str, started: float) -> dict[s
     return answer
 
 
-def _materialize(console: Console, settings: Settings, started: float) -> Any:
-    """Sync, build, test and publish as one Dagster run, so that all of it is there to see in the UI."""
+@dataclass
+class _Ran:
+    """What the runs did: new records by provider and stream, clients that did not finish, checks passed and made."""
+
+    new: dict[str, Counter[str]]
+    unfinished: Counter[str]
+    passed: int = 0
+    checks: int = 0
+    ok: bool = True
+
+
+def _materialize(console: Console, settings: Settings, started: float) -> _Ran:
+    """Sync, build, test and publish as the Dagster runs that the schedules would start, so that all of it shows in the UI."""
     import dagster as dg
 
+    from connectors.registry import CONNECTORS
     from pipeline.dagster_home import prepare_dagster_home
     from pipeline.definitions import defs
 
     prepare_dagster_home(settings)
-    job = defs.resolve_implicit_global_asset_job_def()
-    log = (settings.logs / "run.log").open("a")
-    with (
-        console.status("syncing every provider") as status,
-        log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-    ):
-        watcher = _Watch(console, status, started)
-        with dg.DagsterInstance.get() as instance:
-            instance.add_event_listener  # noqa: B018
-            result = job.execute_in_process(
-                instance=instance,
-                raise_on_error=False,
-                run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
-            )
-        watcher.done(result)
-    return result
+    ran = _Ran(defaultdict(Counter), Counter())
+    quiet = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+    jobs = {f"sync_{provider}": f"syncing {provider}" for provider in CONNECTORS}
+    jobs["build_warehouse"] = "building and testing the models"
+    with console.status("") as status, _Tail(settings.logs / "run.log") as log, dg.DagsterInstance.get() as instance:
+        for name, what in jobs.items():
+            status.update(what)
+            log.show = lambda line, what=what: status.update(f"{what}  [dim]{escape(line[:90])}[/dim]")  # type: ignore[misc]
+            with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+                job = defs.resolve_job_def(name)
+                result = job.execute_in_process(instance=instance, raise_on_error=False, run_config=quiet)
+            _count(ran, result)
+            if not result.success:
+                console.print(f"  [red]✗[/red] {what} did not finish")
+            elif name != "build_warehouse":
+                provider = name.removeprefix("sync_")
+                _step(console, f"{provider}: {ran.new[provider].total():,} new records", started)
+            else:
+                _step(console, "models built, tested and published", started)
+    return ran
 
 
-class _Watch:
-    def __init__(self, console: Console, status: Any, started: float) -> None:
-        self.console, self.status, self.started = console, status, started
-
-    def done(self, result: Any) -> None:
-        pass
-
-
-def _summary(
-    console: Console, settings: Settings, result: Any, pushed: dict[str, Any], took: float, total: float
-) -> None:
-    new: dict[str, Counter[str]] = defaultdict(Counter)
-    unfinished: Counter[str] = Counter()
+def _count(ran: _Ran, result: Any) -> None:
+    ran.ok = ran.ok and result.success
     for event in result.get_asset_materialization_events():
         materialization = event.materialization
         values = {name: entry.value for name, entry in materialization.metadata.items()}
         if "new_records" in values:
             provider, stream = materialization.asset_key.path
-            new[provider][stream] += int(values["new_records"])
-            unfinished[provider] = int(values["unfinished_clients"])
+            ran.new[provider][stream] += int(values["new_records"])
+            ran.unfinished[provider] = int(values["unfinished_clients"])
+    for check in result.get_asset_check_evaluations():
+        ran.checks += 1
+        ran.passed += check.passed
+
+
+class _Tail(io.TextIOBase):
+    """A log file that also shows its last line."""
+
+    def __init__(self, path: Path) -> None:
+        self.show: Callable[[str], None] = lambda line: None
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, text: str) -> int:
+        self._file.write(text)
+        lines = [line for line in text.splitlines() if line.strip()]
+        if lines:
+            self.show(lines[-1].strip())
+        return len(text)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _summary(
+    console: Console, settings: Settings, ran: _Ran, pushed: dict[str, Any], took: float, total: float
+) -> None:
     table = Table("source", "new records", "webhooks", "what came in", box=None)
-    for provider, streams in new.items():
+    for provider, streams in ran.new.items():
         named = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in streams.most_common() if count)
-        state = f" [red]{unfinished[provider]} clients unfinished[/red]" if unfinished[provider] else ""
-        table.add_row(
-            provider,
-            f"{streams.total():,}",
-            f"{pushed['acknowledged'].get(provider, 0):,}",
-            (named or "nothing new") + state,
-        )
+        late = f" [red]{ran.unfinished[provider]} clients unfinished[/red]" if ran.unfinished[provider] else ""
+        webhooks = pushed["acknowledged"].get(provider, 0)
+        table.add_row(provider, f"{streams.total():,}", f"{webhooks:,}", (named or "nothing new") + late)
     console.print(table)
-    checks = [event for event in result.get_asset_check_evaluations()]
-    passed = sum(check.passed for check in checks)
     console.print(
-        f"{passed} of {len(checks)} checks passed. Sync and build took {took:.0f} s, everything {total:.0f} s."
+        f"{ran.passed} of {ran.checks} checks passed. Sync and build took {took:.0f} s, everything {total:.0f} s."
     )
-    if result.success:
+    if ran.ok:
         console.print(f"Next: [bold]make ui[/bold] to browse it, or open {settings.analytics} with any DuckDB tool.")
     else:
         console.print(f"[red]The run did not finish.[/red] See {settings.logs / 'run.log'} or `make ui`.")

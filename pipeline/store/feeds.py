@@ -15,6 +15,7 @@ from pipeline.store.schema import feeds
 
 KEEP = timedelta(days=40)  # longer than any connector's look-back window
 MOST = 50_000
+FEW = 2_000  # a feed with fewer records remembers them all: the small sets that are read in full each time
 ABSENT = b"absent"
 UNDATED = 1_000_000  # a day far ahead: records without a time are few, and kept
 
@@ -37,19 +38,22 @@ class Seen:
 
     def landed(self, stream: str, record: Record, key: bytes, now: datetime) -> None:
         at = record.updated_at or record.occurred_at
-        if at is not None and now - at >= KEEP:
-            self._entries.pop(f"{stream}/{record.record_id}", None)
+        name = f"{stream}/{record.record_id}"
+        if at is not None and len(self._entries) >= FEW and now - at >= KEEP:
+            self._entries.pop(name, None)
             return
         day = int(at.timestamp()) // 86_400 if at else UNDATED
-        self._entries[f"{stream}/{record.record_id}"] = (ABSENT if record.absent else key[:8], day)
+        self._entries[name] = (ABSENT if record.absent else key[:8], day)
 
     def forget(self, names: Iterable[str]) -> None:
         for name in names:
             self._entries.pop(name, None)
 
     def pack(self, now: datetime) -> bytes:
-        oldest = int((now - KEEP).timestamp()) // 86_400
-        kept = {name: entry for name, entry in self._entries.items() if entry[1] >= oldest}
+        kept = self._entries
+        if len(kept) > FEW:
+            oldest = int((now - KEEP).timestamp()) // 86_400
+            kept = {name: entry for name, entry in kept.items() if entry[1] >= oldest}
         if len(kept) > MOST:
             kept = dict(sorted(kept.items(), key=lambda item: item[1][1])[-MOST:])
         return msgspec.msgpack.encode(kept)
