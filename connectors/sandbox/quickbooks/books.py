@@ -92,16 +92,23 @@ class Shelf:
         self._ordered = None
 
 
+def facts_by_client(town: Town) -> dict[str, dict[str, list[Any]]]:
+    """client -> entity -> its facts. Sorted out once for all: a town may have a thousand clients."""
+    sorted_out: dict[str, dict[str, list[Any]]] = {
+        client.client_id: {entity: [] for entity, _ in KINDS.values()} for client in town.clients
+    }
+    for stream, (entity, _) in KINDS.items():
+        for fact in getattr(town, stream):
+            sorted_out[fact.client_id][entity].append(fact)
+    return sorted_out
+
+
 class Books:
     """One company."""
 
-    def __init__(self, client: Client, town: Town, realm: str) -> None:
-        self.client, self.realm = client, realm
+    def __init__(self, client: Client, facts: dict[str, list[Any]], realm: str) -> None:
+        self.client, self.realm, self.facts = client, realm, facts
         self.zone = ZoneInfo(client.timezone)
-        self.facts: dict[str, list[Any]] = {
-            entity: [fact for fact in getattr(town, stream) if fact.client_id == client.client_id]
-            for stream, (entity, _) in KINDS.items()
-        }
         self.names = {customer.n: customer for customer in self.facts["Customer"]}
         self.billed: dict[int, list[int]] = defaultdict(list)  # estimate -> invoices
         self.owed: dict[int, int] = defaultdict(int)  # customer -> cents

@@ -18,7 +18,7 @@ import msgspec
 from connectors.base import Secret
 from connectors.sandbox.facts import Client, Town
 from connectors.sandbox.provider import Push, Reply, Request, SandboxProvider, World
-from connectors.sandbox.quickbooks.books import KINDS, Books, Row
+from connectors.sandbox.quickbooks.books import KINDS, Books, Row, facts_by_client
 from connectors.sandbox.quickbooks.query import QueryError, parse
 from connectors.sandbox.quickbooks.reading import ENTITIES, company_info, found, instant
 from connectors.sandbox.quickbooks.tokens import Tokens
@@ -60,6 +60,10 @@ class SandboxQuickBooks(SandboxProvider):
     def _clients(self) -> dict[str, Client]:
         return {self.realm(client): client for client in self.town.clients}
 
+    @cached_property
+    def _facts(self) -> dict[str, dict[str, list[Any]]]:
+        return facts_by_client(self.town)
+
     def app(self, client: Client) -> tuple[str, str]:
         secret = self.world.secret
         return "AB" + secret("quickbooks", "app", client.client_id), secret("quickbooks", "key", client.client_id)
@@ -70,7 +74,7 @@ class SandboxQuickBooks(SandboxProvider):
     def books(self, client_id: str) -> Books:
         if client_id not in self._books:
             client = next(one for one in self.town.clients if one.client_id == client_id)
-            self._books[client_id] = Books(client, self.town, self.realm(client))
+            self._books[client_id] = Books(client, self._facts[client_id], self.realm(client))
         return self._books[client_id]
 
     def env(self, root: str) -> dict[str, str]:
