@@ -8,7 +8,7 @@
    the content's key. A version landed again is not a new version, so re-landing changes nothing; A -> B -> A is three versions.
    `received_at` is when this version was first known. Order of loading does not matter: a rebuild gives the same rows.
 
-   A record the provider stopped serving (`via = 'observed'`) keeps its row and gets `absent_since`. #}
+   A record the provider stopped serving (`via = 'observed'`) keeps its row and gets `absent_since`, until it is served again. #}
 {% macro base_records(provider, stream, fields) %}
 {{ config(
     materialized='incremental', incremental_strategy='delete+insert', unique_key='record_key', on_schema_change='fail',
@@ -71,13 +71,20 @@ absences as (
     where via = 'observed'
 ),
 
+seen as (
+    select client_id, record_id, max(received_at) as seen_at
+    from landed
+    where via <> 'observed'
+    group by client_id, record_id
+),
+
 first_absence as (
-    select winners.client_id, winners.record_id, min(absences.absent_at) as absent_since
-    from winners
+    select seen.client_id, seen.record_id, min(absences.absent_at) as absent_since
+    from seen
     inner join absences
-        on winners.client_id = absences.client_id and winners.record_id = absences.record_id
-        and absences.absent_at > winners.received_at
-    group by winners.client_id, winners.record_id
+        on seen.client_id = absences.client_id and seen.record_id = absences.record_id
+        and absences.absent_at > seen.seen_at
+    group by seen.client_id, seen.record_id
 ),
 
 raw_values as (
@@ -122,15 +129,23 @@ select * from parsed
 
 union all by name
 
--- known records whose absence is news: their last values stay
-select kept.* replace (true as is_absent, gone.absent_at as absent_since)
+-- known records that are news only in being gone, or in being back as they were: their last values stay
+select kept.* replace (presence.absent_since is not null as is_absent, presence.absent_since as absent_since)
 from {{ this }} as kept
 inner join (
-    select client_id, record_id, min(absent_at) as absent_at from absences group by client_id, record_id
-) as gone on kept.client_id = gone.client_id and kept.record_id = gone.record_id
-where kept.absent_since is null
-    and gone.absent_at > kept.received_at
-    and kept.record_key not in (select client_id || ':' || record_id from winners)
+    select known.client_id, known.record_id, min(absences.absent_at) as absent_since
+    from (select distinct client_id, record_id from landed) as touched
+    inner join {{ this }} as known
+        on touched.client_id = known.client_id and touched.record_id = known.record_id
+    left join seen
+        on touched.client_id = seen.client_id and touched.record_id = seen.record_id
+    left join absences
+        on touched.client_id = absences.client_id and touched.record_id = absences.record_id
+        and absences.absent_at > known.received_at and (seen.seen_at is null or absences.absent_at > seen.seen_at)
+    where (known.absent_since is null and absences.absent_at is not null) or seen.seen_at > known.absent_since
+    group by known.client_id, known.record_id
+) as presence on kept.client_id = presence.client_id and kept.record_id = presence.record_id
+where kept.record_key not in (select client_id || ':' || record_id from winners)
 {%- endif %}
 {% endmacro %}
 
@@ -178,6 +193,7 @@ ${% for key in dotted.split('.') %}."{{ key.split('[')[0] }}"{% if '[' in key %}
   {%- elif type == 'timestamp_s' -%}make_timestamp(try_cast({{ raw }} as bigint) * 1000000)
   {%- elif type == 'rfc2822' -%}try_strptime({{ raw }}, '%a, %d %b %Y %H:%M:%S %z') at time zone 'UTC'
   {%- elif type == 'date' -%}try_cast({{ raw }} as date)
+  {%- elif type == 'micros' -%}cast(round(try_cast({{ raw }} as decimal(18, 6)) * 1000000) as bigint)
   {%- elif type == 'money' -%}cast(round(try_cast(replace(replace(replace({{ raw }}, '$', ''), ',', ''), ' ', '') as decimal(18, 4)) * 100) as bigint)
   {%- else -%}{{ exceptions.raise_compiler_error("base_records: unknown type '" ~ type ~ "'") }}
   {%- endif -%}
@@ -185,7 +201,7 @@ ${% for key in dotted.split('.') %}."{{ key.split('[')[0] }}"{% if '[' in key %}
 
 {% macro named_problems(fields, required) -%}
   {%- set kinds = {'integer': 'a whole number', 'double': 'a number', 'boolean': 'true or false', 'timestamp': 'a time with its offset',
-      'timestamp_ms': 'a time in milliseconds', 'timestamp_s': 'a time in seconds', 'rfc2822': 'a mail date', 'date': 'a date', 'money': 'an amount of money'} -%}
+      'timestamp_ms': 'a time in milliseconds', 'timestamp_s': 'a time in seconds', 'rfc2822': 'a mail date', 'date': 'a date', 'money': 'an amount of money', 'micros': 'an amount of money'} -%}
   {%- set cases = [] -%}
   {%- for column, spec in fields.items() -%}
     {%- set is_required = spec | length > 2 and spec[2] == 'required' -%}

@@ -1,0 +1,16 @@
+{{ base_records('twilio', 'messages', {
+    'message_sid':           ['sid', 'text', 'required'],
+    'direction':             ['direction', 'text', 'required'],
+    'status':                ['status', 'text', 'required'],
+    'created_at':            ['date_created', 'rfc2822', 'required'],
+    'sent_at':               ['date_sent', 'rfc2822'],
+    'from_number':           ['from', 'text'],
+    'to_number':             ['to', 'text'],
+    'body':                  ['body', 'text'],
+    'error_code':            ['error_code', 'integer'],
+    'segment_count':         ['num_segments', 'integer'],
+    'media_count':           ['num_media', 'integer'],
+    'price_micros':          ['price', 'micros'],
+    'price_currency':        ['price_unit', 'text'],
+    'messaging_service_sid': ['messaging_service_sid', 'text'],
+}) }}
