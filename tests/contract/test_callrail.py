@@ -448,16 +448,17 @@ def test_case_17_a_429_without_retry_after_backs_off_and_loses_nothing(
     calls = [a_call(n, NOW - timedelta(minutes=n)) for n in range(300)]
     served = serve(a_town(*calls), SandboxCallRail, now=NOW)
     connector = connect(served, http)
-    cursor = {"untouched": True}
-    served.world.faults.append(Fault("429", path="calls", after=9, times=None))
-    _, kept, error = drain(connector.pull("calls", None, now=NOW), cursor)
+    served.world.faults.append(Fault("429", path="calls", after=9, times=None))  # the second page of the last window
+    _, cursor, error = drain(connector.pull("calls", None, now=NOW))
     assert isinstance(error, RateLimited)
     assert error.retry_at is not None
-    assert sum(clock.slept) > 0
-    state = kept["companies"][next(iter(kept["companies"]))] if kept and "companies" in kept else None
-    assert state is None or state["until"] == 0, "the cursor must not pass the page that failed"
+    assert len(clock.slept) >= 3
+    assert cursor is not None
+    (state,) = cursor["companies"].values()
+    assert state["read_to"] < int(NOW.timestamp()), "the cursor does not pass the page that failed"
     served.world.faults.clear()
-    records, _, _ = drain(connector.pull("calls", kept if state else None, now=NOW))
+    records, _, error = drain(connector.pull("calls", cursor, now=NOW))
+    assert error is None
     assert len(set(ids(records))) == 300
 
 
@@ -727,6 +728,9 @@ FIXTURES = [
     landed("calls", plain_call(7), 90),
     landed("calls", plain_call(8)),
     gone("calls", plain_call(8)["id"], 30),
+    landed("calls", plain_call(9)),
+    gone("calls", plain_call(9)["id"], 30),
+    landed("calls", plain_call(9), 60),
     landed("calls", plain_call(111, recording_duration="27")),
     landed("calls", plain_call(112, recording_duration=27)),
     landed("calls", plain_call(113, recording_duration="")),
@@ -780,6 +784,10 @@ def test_case_08_spam_is_hidden_and_kept(warehouse: duckdb.DuckDBPyConnection) -
     hidden_since = NOW.replace(tzinfo=None) + timedelta(minutes=30)
     assert call_row(warehouse, 8, "is_hidden, hidden_since, duration_seconds") == (True, hidden_since, 60)
     assert call_row(warehouse, 7, "is_hidden") is False
+
+
+def test_a_call_taken_back_from_spam_is_shown_again(warehouse: duckdb.DuckDBPyConnection) -> None:
+    assert call_row(warehouse, 9, "is_hidden, hidden_since") == (False, None)
 
 
 def test_case_11_recording_durations_in_every_form_are_read(warehouse: duckdb.DuckDBPyConnection) -> None:
