@@ -288,5 +288,16 @@ def run(
         raise typer.Exit(1)
 
 
+@app.command()
+def up(
+    port: Annotated[int, typer.Option(help="Dagster's port.")] = 3000,
+    intake_port: Annotated[int, typer.Option(help="The intake's port.")] = 8910,
+) -> None:
+    """Run everything that runs for long: intake, schedules, sensors, and Dagster's pages."""
+    from pipeline.up import run_everything
+
+    raise typer.Exit(run_everything(Settings.from_env(), port=port, intake_port=intake_port, console=out))
+
+
 if __name__ == "__main__":
     main()

@@ -139,7 +139,7 @@ class _Progress:
     state: FeedState
     stream: str
     landed: Sequence[tuple[Record, bytes]]
-    cursor: Cursor | None = None
+    cursor: Cursor | None = None  # None: the feed's cursor stays as it is
 
 
 @dataclass
@@ -163,8 +163,7 @@ def _committer(engine: Engine, now: datetime) -> Callable[[list[Segment], list[o
         with engine.begin() as connection:
             note_segments(connection, segments, now)
             for state, cursor, touched in cursors.values():
-                if cursor is not None:
-                    commit_feed(connection, state, cursor, touched, now)
+                commit_feed(connection, state, cursor, touched, now)
             for one in done:
                 if isinstance(one, _Drained):
                     inbox.mark_drained(connection, one.ids, now)
@@ -308,7 +307,8 @@ class _Run:
                     drained.ids.append(event.id)
             for stream, ids in hints.items():
                 for page in connector.refetch(stream, list(ids), now=self.now):
-                    self._add(feeds, page.stream, page.records, "pull")
+                    batch, progress = self._news(page, self._feed(feeds.get(page.stream, page.stream)))
+                    self.landing.add([batch], progress)
             self.outcome.webhooks += len(events)
             self.outcome.quarantined += len(drained.quarantined)
             self.landing.add([], drained)

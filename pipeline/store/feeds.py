@@ -86,7 +86,7 @@ def load_feeds(engine: Engine, keys: Iterable[tuple[str, str]]) -> dict[tuple[st
 
 
 def commit_feed(
-    connection: Connection, state: FeedState, cursor: Cursor, touched: Iterable[str], now: datetime
+    connection: Connection, state: FeedState, cursor: Cursor | None, touched: Iterable[str], now: datetime
 ) -> None:
     """Save a cursor and what has been seen. If another process has moved this feed meanwhile its cursor stands (all it covers
     has landed), and it only forgets the content of the records we `touched` ("stream/record")."""
