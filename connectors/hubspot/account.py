@@ -23,10 +23,8 @@ T = TypeVar("T")
 
 VERSIONS = ("v3", "2026-03", "2026-09")
 
-# The smallest plan allows 100 calls in any 10 s. A bucket of 9 that refills by 9 a second passes at most 99.
-BURST = Limit(9, 1.0)
-# 5 searches in any second, shared with every other app of the account: 4 a second and never two at once.
-SEARCHES = Limit(1, 0.25)
+BURST = Limit(95, 10.0)  # the smallest plan's is 100, for each app
+SEARCHES = Limit(4, 1.0)  # HubSpot's is 5, for all apps of the account together
 
 TEN_SECONDS, ONE_SECOND = 10.0, 1.0
 LOCKED_WAIT = 2.0
@@ -131,7 +129,7 @@ class HubSpotAccount(Account):
         if status == 403:
             return self._forbidden(said)
         if status == 423:
-            return Wait("the record is locked (423)", max(LOCKED_WAIT, self._asked(response)))
+            return Wait("the record is locked (423)", max(LOCKED_WAIT, self._asked(response)), unprocessed=True)
         if status >= 500 or status in (408, 425):
             return super().judge(response)
         return Rejected(
@@ -152,13 +150,14 @@ class HubSpotAccount(Account):
             )
         # a search over its limit names no policy: "secondly" is only in the words, and one second is right for it
         pause = TEN_SECONDS if said.policy_name else ONE_SECOND
-        return Wait(f"too many requests (429 {said.policy_name or 'secondly'})", max(pause, self._asked(response)))
+        why = f"too many requests (429 {said.policy_name or 'secondly'})"
+        return Wait(why, max(pause, self._asked(response)), unprocessed=True)
 
     def _moving(self, response: Response) -> Wait | ConnectorError:
         """477: HubSpot is moving the account to another data centre, for up to a day."""
         pause = self._asked(response) or LOCKED_WAIT
         if pause <= LONGEST_WAIT:
-            return Wait("HubSpot is moving the account (477)", pause)
+            return Wait("HubSpot is moving the account (477)", pause, unprocessed=True)
         return RateLimited(
             "deferred: HubSpot is moving the account to another data centre (477).",
             connection=self.connection,
