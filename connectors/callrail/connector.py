@@ -14,9 +14,7 @@ the API, so each one only names a record to fetch.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,12 +39,12 @@ from connectors.base import (
     Record,
     Rejected,
     Secret,
-    SignatureError,
     Stream,
     WebhookRequest,
     absent,
     body_key,
 )
+from connectors.callrail.webhooks import read_event, verify
 from connectors.callrail.windows import DEEP, RETENTION, deep_is_due, note_absences, slices, window_start, wire
 from connectors.callrail.wire import (
     FIELDS,
@@ -58,7 +56,6 @@ from connectors.callrail.wire import (
     as_record,
     conversation_mark,
     read_head,
-    webhook_fields,
 )
 from connectors.http import Http, Limit, StaticAuth
 from connectors.oauth import TokenVault
@@ -72,10 +69,6 @@ BATCH = 50  # conversations fetched (one call each) before they are committed
 LIMITS = (Limit(800, 3600.0), Limit(8000, 86400.0))
 
 NO_KEY = Secret("")
-
-# A call event before hang-up holds placeholders (answered=false, call_type=missed): fetching then would report a missed call.
-BEFORE_HANGUP = {"pre_call", "answered_call", "call_routing_complete", "routing_complete", "outbound_pre_call"}
-STREAM_OF_PREFIX = {"CAL": "calls", "FOR": "form_submissions", "SCI": "text_messages"}
 
 
 class Refused(ConfigError):
@@ -408,27 +401,8 @@ class CallRail(Connector):
     # ---- webhooks ----
 
     def accept(self, request: WebhookRequest) -> Accepted:
-        key = self.options.signing_key.reveal().encode()
-        if not key:
-            raise SignatureError(f"{self.connection}: no signing_key is set, so no webhook can be trusted.")
-        expected = base64.b64encode(hmac.digest(key, request.body, "sha1"))
-        if not hmac.compare_digest(expected, request.headers.get("signature", "").encode("latin-1", "replace")):
-            raise SignatureError(f"{self.connection}: the webhook's signature does not match its body.")
+        verify(request, self.options.signing_key, self.connection)
         return Accepted(body_key(request.body))
 
     def receive(self, request: WebhookRequest) -> Received:
-        """The id of what to fetch. The body itself has another shape than the API and older ids, so it is not used."""
-        if not BEFORE_HANGUP.isdisjoint(request.tail.lower().replace("-", "_").split("/")):
-            return Received()
-        event = webhook_fields(request.body)
-        record_id = event.get("resource_id") or event.get("id")
-        stream = STREAM_OF_PREFIX.get(str(record_id)[:3], "")
-        if stream == "text_messages":
-            record_id = event.get("conversation_id") or event.get("thread_resource_id")
-        if not stream or not re.fullmatch(r"[A-Za-z0-9_]+", str(record_id or "")):
-            return Received(quarantine=[("the event names no record that the API knows (resource_id)", request.body)])
-        company = event.get("company_resource_id") or event.get("company_id")
-        ours = self.options.company_ids
-        if ours and isinstance(company, str) and company.startswith("COM") and company not in ours:
-            return Received(quarantine=[("the event belongs to a company that is not this connection's", request.body)])
-        return Received(refetch=[(stream, str(record_id))])
+        return read_event(request, self.options.company_ids)

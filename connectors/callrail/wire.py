@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -114,12 +113,3 @@ def conversation_mark(head: Head) -> str:
     in every answer."""
     parts = (head.last_message_at, head.state, head.customer_name, head.lead_status, head.current_tracker_id)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
-
-
-def webhook_fields(body: bytes) -> dict[str, Any]:
-    """JSON as documented; form-encoded bodies have been seen too."""
-    try:
-        value = msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        return dict(parse_qsl(body.decode("utf-8", "replace")))
-    return value if isinstance(value, dict) else {}
