@@ -308,3 +308,16 @@ def test_joining_the_agency_answers_more_calls(town):
             answered[call.at >= clients[call.client_id].joined_at].append(call.answered)
     shares = {joined: sum(calls) / len(calls) for joined, calls in answered.items()}
     assert shares[True] > shares[False] + 0.04
+
+
+def test_the_office_knows_no_more_than_it_was_told(town):
+    """Before a visit is booked nobody has the real number of somebody behind a masked one."""
+    shown = {lead.episode_id: lead for lead in [*town.thumbtack_leads, *town.angi_leads] if lead.masked}
+    unbooked = {episode.episode_id for episode in town.episodes if not episode.booked}
+    noted = [contact for contact in town.contacts if contact.phone and contact.episode_id in unbooked & set(shown)]
+    assert noted
+    for contact in noted:
+        digits = re.sub(r"\D", "", contact.phone)[-10:]
+        assert shown[contact.episode_id].shown_phone.endswith(digits)
+    emails = {contact.episode_id for contact in town.contacts if contact.email}
+    assert not emails & {lead.episode_id for lead in town.thumbtack_leads} & unbooked

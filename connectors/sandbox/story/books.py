@@ -49,7 +49,7 @@ def write(diary: Diary, case: Case) -> Ledger:
 
 
 def _customer(diary: Diary, case: Case, at: datetime) -> Customer:
-    """Who is billed. A landlord's jobs hang below him as sub-customers; contact data stays with the parent."""
+    """Who is billed: for a landlord, one of his houses; contact data stays with the parent."""
     person = case.person
     known = diary.customers.get(person.person_id)
     if known:
@@ -71,26 +71,31 @@ def _customer(diary: Diary, case: Case, at: datetime) -> Customer:
     )
     diary.add(diary.town.customers, customer)
     if diary.chance(0.05):
-        street = f"{diary.rng.randrange(10, 9990)} {person.address.street.split(' ', 1)[1]}"
-        at = at + timedelta(seconds=30)
-        job = Customer(
-            n=diary.n("customer"),
-            client_id=diary.client.client_id,
-            person_id=person.person_id,
-            episode_id=case.episode.episode_id,
-            at=at,
-            changed_at=at,
-            display_name=_display_name(diary, street, person.family),
-            given="",
-            family="",
-            email="",
-            phone="",
-            address=person.address,
-            parent=customer.n,
-        )
-        customer = diary.add(diary.town.customers, job)
+        customer = _sub_customer(diary, case, customer)
     diary.customers[person.person_id] = customer
     return customer
+
+
+def _sub_customer(diary: Diary, case: Case, parent: Customer) -> Customer:
+    """One of a landlord's houses, called by its street."""
+    street = f"{diary.rng.randrange(10, 9990)} {parent.address.street.split(' ', 1)[1]}"
+    at = parent.at + timedelta(seconds=30)
+    job = Customer(
+        n=diary.n("customer"),
+        client_id=diary.client.client_id,
+        person_id=case.person.person_id,
+        episode_id=case.episode.episode_id,
+        at=at,
+        changed_at=at,
+        display_name=_display_name(diary, street, parent.family),
+        given="",
+        family="",
+        email="",
+        phone="",
+        address=parent.address,
+        parent=parent.n,
+    )
+    return diary.add(diary.town.customers, job)
 
 
 def _display_name(diary: Diary, name: str, beside: str) -> str:

@@ -20,13 +20,14 @@ SOURCES = {
 }
 
 
-def enter(diary: Diary, case: Case, *, by_form: bool) -> None:
-    """The case as the CRM has it by the end: contact, deal, tasks."""
+def enter(diary: Diary, case: Case, touch: str) -> None:
+    """The case as the CRM has it by the end: contact, deal, tasks. `touch` is how the person first got in touch."""
+    by_form = touch == "form"
     contact = diary.contacts.get(case.person.person_id)
     if contact is None:
         if diary.chance(NEVER_ENTERED):
             return
-        contact = _contact(diary, case, _entry_time(diary, case, by_form=by_form), by_form=by_form)
+        contact = _contact(diary, case, _entry_time(diary, case, by_form=by_form), touch)
         if contact.at >= diary.end:
             return
         diary.contacts[case.person.person_id] = contact
@@ -47,8 +48,10 @@ def _entry_time(diary: Diary, case: Case, *, by_form: bool) -> datetime:
     return diary.later(opened, 2, 90) if diary.chance(0.6) else diary.in_hours(diary.later(opened, 90, 1440))
 
 
-def _contact(diary: Diary, case: Case, at: datetime, *, by_form: bool) -> Contact:
-    person = case.person
+def _contact(diary: Diary, case: Case, at: datetime, touch: str) -> Contact:
+    person, by_form = case.person, touch == "form"
+    phone = _known_phone(diary, case)
+    email = typed_email(diary, person, leaves_out=0.05 if by_form else 0.3) if _knows_email(diary, case, touch) else ""
     contact = Contact(
         n=diary.n("contact"),
         client_id=diary.client.client_id,
@@ -58,8 +61,8 @@ def _contact(diary: Diary, case: Case, at: datetime, *, by_form: bool) -> Contac
         changed_at=at,
         given=person.given,
         family=person.family if diary.chance(0.93) else "",
-        email=_tidy(typed_email(diary, person, leaves_out=0.05 if by_form else 0.3)),
-        phone=typed_phone(diary, person.phones[0]) if diary.chance(0.95) else "",
+        email=_tidy(email),
+        phone=typed_phone(diary, phone) if diary.chance(0.95) else "",
         owner=diary.owner(),
         lifecycle="lead",
         lead_status=diary.pick(("NEW", "NEW", "OPEN", "ATTEMPTED_TO_CONTACT", "")),
@@ -67,8 +70,20 @@ def _contact(diary: Diary, case: Case, at: datetime, *, by_form: bool) -> Contac
         source=SOURCES.get(case.episode.channel, "OFFLINE") if by_form else "OFFLINE",
     )
     if not contact.email and not contact.phone:
-        contact.phone = typed_phone(diary, person.phones[0])
+        contact.phone = typed_phone(diary, phone)
     return diary.add(diary.town.contacts, contact)
+
+
+def _known_phone(diary: Diary, case: Case) -> str:
+    """Behind a masked number nobody knows the real one before the visit is booked."""
+    return case.proxy_phone if case.proxy_phone and not diary.seen(case.booked_at) else case.person.phones[0]
+
+
+def _knows_email(diary: Diary, case: Case, touch: str) -> bool:
+    """Forms and Angi say it; Thumbtack never does; on the phone one asks for it."""
+    if touch == "thumbtack":
+        return diary.seen(case.booked_at)
+    return touch in ("form", "angi") or diary.seen(case.contacted_at)
 
 
 def _duplicate(diary: Diary, case: Case, first: Contact) -> None:
@@ -87,8 +102,8 @@ def _duplicate(diary: Diary, case: Case, first: Contact) -> None:
         changed_at=tidied if done and draw < 0.7 else at,
         given=person.given,
         family=person.family,
-        email=other_email if diary.chance(0.5) else "",
-        phone=typed_phone(diary, person.phones[-1]),
+        email=other_email if diary.seen(case.booked_at) and diary.chance(0.5) else "",
+        phone=typed_phone(diary, person.phones[-1] if diary.seen(case.booked_at) else _known_phone(diary, case)),
         owner=diary.owner(),
         lifecycle="lead",
         lead_status="NEW",

@@ -40,6 +40,7 @@ class Case:
     lost_at: datetime | None = None
     complaint: bool = False
     negotiation_id: str = ""
+    proxy_phone: str = ""  # the masked number a marketplace shows instead of the person's own
 
 
 class Diary:

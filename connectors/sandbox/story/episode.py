@@ -31,7 +31,7 @@ def tell(diary: Diary, person: Person, at: datetime, service: Service, urgency: 
     touches.mark_calls(diary)
     touches.mark_outcome(diary, case)
     _reminders(diary, case)
-    crm.enter(diary, case, by_form=touch == "form")
+    crm.enter(diary, case, touch)
     ledger = books.write(diary, case)
     marketplaces.review(diary, case)
     _conclude(diary, case, ledger)

@@ -162,18 +162,24 @@ def _angi_lead(diary: Diary, case: Case, at: datetime, *, first: AngiLead | None
 
 
 def _shown_phone(diary: Diary, case: Case, at: datetime, market: str) -> tuple[str, bool]:
-    """(number, masked). A masked number comes back to the market's pool after a while and is lent again."""
+    """(number, masked)."""
     if not diary.chance(MASKED[market]):
         return case.person.phones[0], False
+    case.proxy_phone = _proxy(diary, at)
+    return case.proxy_phone, True
+
+
+def _proxy(diary: Diary, at: datetime) -> str:
+    """A masked number. It comes back to the market's pool after a while and is lent again."""
     if diary.proxies and diary.chance(LENT_AGAIN):
         where = int(diary.rng.random() * len(diary.proxies))
         lent_at, phone = diary.proxies[where]
         if at - lent_at > timedelta(days=LENT_FOR_DAYS):
             diary.proxies[where] = (at, phone)
-            return phone, True
+            return phone
     phone = new_phone(diary, far=0.3)
     diary.proxies.append((at, phone))
-    return phone, True
+    return phone
 
 
 def _id(kind: int, n: int) -> str:
