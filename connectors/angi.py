@@ -42,6 +42,7 @@ from connectors.base import (
 from connectors.csv_export import ExportFormat
 
 UNSET = Secret("")
+BROKEN = object()
 CRM_KEY = re.compile(rb'("crmKey"\s*:\s*)("(?:[^"\\]|\\.)*"|[^\s,}\]"]+)', re.IGNORECASE)
 BOM = b"\xef\xbb\xbf"
 JSON_ANSWERS = {"json": b'{"status":"success"}', "ads": b'{"message":"success"}'}
@@ -104,7 +105,7 @@ class Angi(Connector):
     def accept(self, request: WebhookRequest) -> Accepted:
         fields = _decoded(request.body)
         self._prove(request, fields)
-        if fields is None:
+        if fields is BROKEN:
             return Accepted("unreadable:" + body_key(request.body), Answer(400))
         shape, record_id = _identity(fields, request.received_at)
         key = f"{shape}:{record_id}" if shape == "ads" else f"{shape}:{record_id}:{_content_key(fields)}"
@@ -112,7 +113,7 @@ class Angi(Connector):
 
     def receive(self, request: WebhookRequest) -> Received:
         fields, payload = _decoded(request.body), self._kept(request.body)
-        if fields is None:
+        if fields is BROKEN:
             return Received(quarantine=[("the body is not JSON", payload)])
         if self.options.test_mode:
             return Received(quarantine=[("received in test mode, so not a lead", payload)])
@@ -162,11 +163,11 @@ class Angi(Connector):
 
 
 def _decoded(body: bytes) -> Any:
-    """The JSON, whatever Content-Type says; None if it is broken."""
+    """The JSON, whatever Content-Type says; BROKEN if it is none."""
     try:
         return msgspec.json.decode(body.removeprefix(BOM))
     except (ValueError, RecursionError):
-        return None
+        return BROKEN
 
 
 def _identity(fields: Any, received_at: datetime) -> tuple[str, str]:
