@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -238,6 +238,9 @@ class Connector(ABC):
     # how often a pull is worth its quota; a five-field cron expression, or "" if nothing is pulled
     cron: ClassVar[str] = ""
 
+    # a pushed stream whose records change at the provider without any event, so that we must look again (see `due_rereads`)
+    rereads: ClassVar[str] = ""
+
     def __init__(self, options: Any, *, connection: str, http: Http, vault: TokenVault | None = None) -> None:
         self.options, self.connection, self.http, self.vault = options, connection, http, vault
 
@@ -261,6 +264,12 @@ class Connector(ABC):
     def refetch(self, stream: str, record_ids: Sequence[str], *, now: datetime) -> Iterator[Page]:
         """Yield the named records as the provider has them now. For webhooks that are only a hint."""
         raise NotImplementedError(f"{self.provider} cannot refetch {stream}")
+
+    def due_rereads(
+        self, known: Iterable[tuple[str, datetime]], now: datetime, last_reread: Mapping[str, datetime]
+    ) -> list[str]:
+        """Ids of `rereads` records to refetch now. `known`: every id with the time it was made."""
+        return []
 
     def accept(self, request: WebhookRequest) -> Accepted:
         """Verify the signature over the raw body and say what to answer. Raises SignatureError. No network, no parsing

@@ -117,6 +117,7 @@ class Thumbtack(Connector):
     title: ClassVar[str] = "Thumbtack"
     Options: ClassVar[type] = ThumbtackOptions
     cron: ClassVar[str] = "15 * * * *"
+    rereads: ClassVar[str] = "leads"
     streams: ClassVar[tuple[Stream, ...]] = (
         Stream(
             "leads", "People who contacted the business on Thumbtack, what they want and what the lead cost.", "push"

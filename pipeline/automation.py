@@ -10,6 +10,7 @@ from pipeline.store.inbox import waiting
 
 # after the quarter-hour syncs have landed; one build serves them all
 BUILD_CRON = "8,23,38,53 * * * *"
+RECONCILE_CRON = "45 * * * *"  # for providers that only push: should the sensor be off, nothing waits longer than this
 DRAIN_SECONDS = 30
 MAX_SYNC_SECONDS = 3600  # a run that died with its machine is failed after this, and its slot freed
 MAX_BUILD_SECONDS = 3600
@@ -29,12 +30,11 @@ def sync_schedules() -> list[dg.ScheduleDefinition]:
                 tags={"dagster/max_runtime": str(MAX_SYNC_SECONDS)},
                 executor_def=dg.in_process_executor,
             ),
-            cron_schedule=connector_class(provider).cron,
+            cron_schedule=connector_class(provider).cron or RECONCILE_CRON,
             execution_timezone="America/Los_Angeles",
             default_status=_RUNNING,
         )
         for provider in CONNECTORS
-        if connector_class(provider).cron
     ]
 
 

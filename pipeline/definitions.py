@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import dagster as dg
 from dagster_dbt import DbtCliResource
 
@@ -19,6 +22,12 @@ defs = dg.Definitions(
     assets=[*raw_assets(), *warehouse_assets(manifest_path(_settings))],
     schedules=[*sync_schedules(), build_schedule()],
     sensors=inbox_sensors(),
-    resources={"dbt": DbtCliResource(project_dir=str(PROJECT), profiles_dir=str(PROJECT))},
+    resources={
+        "dbt": DbtCliResource(
+            project_dir=str(PROJECT),
+            profiles_dir=str(PROJECT),
+            dbt_executable=str(Path(sys.executable).with_name("dbt")),  # ours, whatever is on PATH
+        )
+    },
     executor=dg.in_process_executor,
 )

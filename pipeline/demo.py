@@ -254,8 +254,8 @@ class _Tail(io.TextIOBase):
         self._file.flush()
 
     def close(self) -> None:
+        super().close()  # flushes
         self._file.close()
-        super().close()
 
 
 def _summary(

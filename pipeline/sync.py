@@ -45,6 +45,7 @@ WORKERS = 8
 DRAIN = 500  # webhooks read from the inbox at a time
 # a connection that only a person can mend is tried again when its settings change, or this often: never a retry storm
 NEEDS_PERSON_PAUSE = timedelta(minutes=30)
+REREAD_KNOWN = timedelta(days=90)  # longer than any provider's schedule of looking again
 
 
 @dataclass
@@ -233,6 +234,8 @@ class _Run:
                 if self.streams is None or any((connector.provider, stream) in self.streams for stream in streams):
                     yield lambda feed=feed: self._pull(connector, feed)  # type: ignore[misc]
         yield lambda: self._drain(connector)
+        if connector.rereads and not self.drain_only:
+            yield lambda: self._reread(connector)
 
     def _must_wait(self, before: ConnectionState | None) -> bool:
         """Has the provider asked us to come back later, or is a person needed and nothing has changed?"""
@@ -296,6 +299,8 @@ class _Run:
             for event in events:
                 received = connector.receive(event.request)
                 for stream, record in received.records:
+                    if stream == connector.rereads:
+                        self.pushed[record.record_id] = record.occurred_at or event.request.received_at
                     self._add(feeds, stream, [record], "webhook", event.request.received_at)
                 for stream, record_id in received.refetch:
                     read_since = (stream, record_id) in self.pulled and event.request.received_at < self.started
@@ -312,6 +317,24 @@ class _Run:
             self.outcome.webhooks += len(events)
             self.outcome.quarantined += len(drained.quarantined)
             self.landing.add([], drained)
+
+    def _reread(self, connector: Connector) -> None:
+        """Look again at pushed records whose provider tells of no change. The feed's cursor knows them all: {id: [made, read]}."""
+        state = self._feed(f"{connector.rereads}:again")
+        known: dict[str, list[str]] = dict((state.cursor or {}).get("known", {}))
+        for record_id, made_at in self.pushed.items():
+            known.setdefault(record_id, [made_at.isoformat(), ""])
+        made = {record_id: datetime.fromisoformat(at) for record_id, (at, _) in known.items()}
+        read = {record_id: datetime.fromisoformat(at) for record_id, (_, at) in known.items() if at}
+        due = connector.due_rereads(made.items(), self.now, read)
+        for page in connector.refetch(connector.rereads, due, now=self.now) if due else ():
+            batch, progress = self._news(page, state)
+            self.landing.add([batch], progress)
+        for record_id in due:
+            known[record_id][1] = self.now.isoformat()
+        young = {record_id: at for record_id, at in known.items() if self.now - made[record_id] < REREAD_KNOWN}
+        if young != (state.cursor or {}).get("known", {}):
+            self.landing.add([], _Progress(state, connector.rereads, (), {"known": young}))
 
     def _add(
         self,

@@ -1,7 +1,5 @@
 """One asset for each stream of each provider: `[provider, stream]`, the raw records in landing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -85,7 +83,8 @@ def _spec(connector: type[Connector], stream: Stream) -> dg.AssetSpec:
     return dg.AssetSpec(
         key=[connector.provider, stream.name],
         group_name=connector.provider,
-        description=f"{stream.description}\n\nRaw records from {connector.title}, {ways[stream.arrives]}. One row per received version.",
+        description=f"{stream.description}\n\nRaw records from {connector.title}, {ways[stream.arrives]}. "
+        "One row per received version.",
         owners=[OWNER],
         kinds={"python", "parquet"},
         metadata={"dagster/column_schema": _TABLE_SCHEMA, "arrives": stream.arrives},

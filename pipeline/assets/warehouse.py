@@ -1,7 +1,5 @@
 """The dbt models as assets with their tests as checks, and the published copy that everyone reads."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
