@@ -109,7 +109,7 @@ def test_the_pauses_of_one_call_never_exceed_its_wait_budget(account, stub, cloc
 
 
 def test_a_body_that_drips_is_cut_off_at_the_deadline(stub, real_http):
-    stub.script = [(200, {}, b'{"items":[' + b"1," * 200, 0.05)]
+    stub.script = [(200, {}, b'{"items":[' + b"1," * 10, 0.05)]
     account = Account(
         real_http,
         connection="ridgeline/stub",

@@ -119,6 +119,16 @@ class SandboxTwilio(SandboxProvider):
         account.mailbox.add(message)
         return message
 
+    def report(self, sid: str, status: str, error_code: int | None = None) -> None:
+        """The carrier tells now what became of a message."""
+        now = whole_second(self.world.now())
+        message = next(
+            box.by_sid[sid] for box in (account.mailbox for account in self.accounts.values()) if sid in box.by_sid
+        )
+        message.walk = [*message.steps(now), (now, status)]
+        message.error_code = error_code
+        message.touch(now)
+
     def _next(self) -> int:
         self._made += 1
         return self._made
