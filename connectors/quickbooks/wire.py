@@ -130,10 +130,14 @@ def literal(value: str | datetime) -> str:
 
 
 class QuickBooksAccount(Account):
-    """Calls to one company."""
+    """Calls to one company. `system_fault`: QuickBooks' last answer was that it failed inside, as it does on a page that
+    holds a row it cannot render (PHP SDK #127)."""
+
+    system_fault = False
 
     def judge(self, response: Response) -> Wait | ConnectorError | None:
         fault = _fault_in(response.body)
+        self.system_fault = fault is not None and fault.type == "SystemFault" and response.status != 429
         if fault is None:
             return super().judge(response)
         codes = {str(error.code or "").lstrip("0") for error in (*fault.Error, *fault.error)}

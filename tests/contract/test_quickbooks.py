@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -408,6 +409,27 @@ def test_a_first_load_cut_off_goes_on_where_it_was(connect: Any, sandbox: Any, s
     assert len(records(rest, "customers")) == 0, "a list that was complete is not read again"
     assert 0 < len(records(rest, "invoices")) < 2350
     assert len(Ids(cursor["entities"]["Invoice"]["ids"])) == 2351
+
+
+def test_a_row_that_breaks_its_page_is_isolated_and_the_others_arrive(stub: Stub, http: Http) -> None:
+    ids, bad = [str(i) for i in range(1, 13)], "7"
+
+    def answer(path: str) -> tuple[int, bytes]:
+        if "/cdc" in path:
+            return 200, b'{"CDCResponse":[{"QueryResponse":[{}]}],"time":""}'
+        if "count" in path or "FROM+Invoice" not in path:
+            return 200, b'{"QueryResponse":{},"time":""}'
+        after = re.search(r"2026-03-01T00%3A00%3A(\d+)", path)
+        start, size = (int(re.search(name + r"\+(\d+)", path)[1]) for name in ("STARTPOSITION", "MAXRESULTS"))
+        page = [one for one in ids if not after or int(one) >= int(after[1])][start - 1 : start - 1 + size]
+        if bad in page:
+            return 500, FAULT % (b"10000", b"SystemFault")
+        rows = [{"Id": one, "MetaData": {"LastUpdatedTime": f"2026-03-01T00:00:{int(one):02d}Z"}} for one in page]
+        return 200, msgspec.json.encode({"QueryResponse": {"Invoice": rows} if rows else {}, "time": ""})
+
+    pages, error = until_refused(scripted(stub, http, answer), ContractError)
+    assert set(payloads(pages, "invoices")) == set(ids) - {bad}
+    assert "invoices (it fails on 1 of the rows)" in str(error)
 
 
 def test_a_delete_during_the_first_load_is_told_by_capture(connect: Any, sandbox: Any) -> None:
