@@ -196,9 +196,10 @@ class _Run:
         self.streams, self.drain_only = streams, drain_only
         self.outcome = Outcome(config.client_id, config.provider)
         self.started = shop.http.clock.now()
-        self.pulled: set[tuple[str, str]] = (
-            set()
-        )  # what this run has read, kept only if webhooks wait that may hint at it
+        # what this run has read, kept only if webhooks wait that may hint at it
+        self.pulled: set[tuple[str, str]] = set()
+        # pushed records to look at again: {id: [made, read]}
+        self.known: dict[str, list[str]] = {}
 
     def go(self, before: ConnectionState | None) -> Outcome:
         try:
@@ -233,6 +234,8 @@ class _Run:
             for feed, streams in connector.feeds().items():
                 if self.streams is None or any((connector.provider, stream) in self.streams for stream in streams):
                     yield lambda feed=feed: self._pull(connector, feed)  # type: ignore[misc]
+        if connector.rereads:
+            self.known = dict((self._feed(_again(connector)).cursor or {}).get("known", {}))
         yield lambda: self._drain(connector)
         if connector.rereads and not self.drain_only:
             yield lambda: self._reread(connector)
@@ -296,11 +299,13 @@ class _Run:
             after = events[-1].id
             hints: dict[str, dict[str, None]] = defaultdict(dict)
             drained = _Drained([], [])
+            known_before = len(self.known)
             for event in events:
                 received = connector.receive(event.request)
                 for stream, record in received.records:
                     if stream == connector.rereads:
-                        self.pushed[record.record_id] = record.occurred_at or event.request.received_at
+                        made_at = record.occurred_at or event.request.received_at
+                        self.known.setdefault(record.record_id, [made_at.isoformat(), ""])
                     self._add(feeds, stream, [record], "webhook", event.request.received_at)
                 for stream, record_id in received.refetch:
                     read_since = (stream, record_id) in self.pulled and event.request.received_at < self.started
@@ -316,14 +321,16 @@ class _Run:
                     self.landing.add([batch], progress)
             self.outcome.webhooks += len(events)
             self.outcome.quarantined += len(drained.quarantined)
+            if (
+                len(self.known) > known_before
+            ):  # never later than the events are drained: nothing else tells of these again
+                again = self._feed(_again(connector))
+                self.landing.add([], _Progress(again, connector.rereads, (), {"known": dict(self.known)}))
             self.landing.add([], drained)
 
     def _reread(self, connector: Connector) -> None:
-        """Look again at pushed records whose provider tells of no change. The feed's cursor knows them all: {id: [made, read]}."""
-        state = self._feed(f"{connector.rereads}:again")
-        known: dict[str, list[str]] = dict((state.cursor or {}).get("known", {}))
-        for record_id, made_at in self.pushed.items():
-            known.setdefault(record_id, [made_at.isoformat(), ""])
+        """Look again at pushed records whose provider tells of no change. The feed's cursor knows them all."""
+        state, known = self._feed(_again(connector)), dict(self.known)
         made = {record_id: datetime.fromisoformat(at) for record_id, (at, _) in known.items()}
         read = {record_id: datetime.fromisoformat(at) for record_id, (_, at) in known.items() if at}
         due = connector.due_rereads(made.items(), self.now, read)
@@ -331,9 +338,9 @@ class _Run:
             batch, progress = self._news(page, state)
             self.landing.add([batch], progress)
         for record_id in due:
-            known[record_id][1] = self.now.isoformat()
+            known[record_id] = [known[record_id][0], self.now.isoformat()]
         young = {record_id: at for record_id, at in known.items() if self.now - made[record_id] < REREAD_KNOWN}
-        if young != (state.cursor or {}).get("known", {}):
+        if young != self.known:
             self.landing.add([], _Progress(state, connector.rereads, (), {"known": young}))
 
     def _add(
@@ -365,6 +372,10 @@ class _Run:
         self.outcome.state, self.outcome.reason, self.outcome.fix = state, reason, fix
         log.warning("%s: %s %s", self.config.name, reason, fix)
         return self.outcome
+
+
+def _again(connector: Connector) -> str:
+    return f"{connector.rereads}:again"
 
 
 def _severity(error: ConnectorError) -> int:
