@@ -1,7 +1,7 @@
 """How far a company has been read: the cursor of the `changes` feed.
 
 QuickBooks tells of deletes only in change data capture, and only for 30 days. So the cursor remembers which ids the
-company had: a complete listing then shows which of them are gone. The ids are packed, some two bytes each.
+company had: a complete listing then shows which of them are gone. The ids are packed, some three bytes each.
 """
 
 from __future__ import annotations
@@ -19,44 +19,44 @@ COUNT_EVERY = timedelta(days=7)
 
 
 class Ids:
-    """A set of record ids that is unpacked when first asked and packed again only when it changed."""
+    """A set of record ids that is unpacked when first asked and packed again only when it changed. It keeps their order:
+    neighbours share leading digits, which is what makes them small."""
 
     def __init__(self, packed: str = "") -> None:
         self._packed: str | None = packed
-        self._ids: set[str] | None = None
+        self._unpacked: dict[str, None] | None = None
 
     @property
-    def _set(self) -> set[str]:
-        if self._ids is None:
+    def _ids(self) -> dict[str, None]:
+        if self._unpacked is None:
             text = zlib.decompress(b64decode(self._packed)).decode() if self._packed else ""
-            self._ids = set(text.split("\n")) if text else set()
-        return self._ids
+            self._unpacked = dict.fromkeys(text.split("\n")) if text else {}
+        return self._unpacked
 
     def __contains__(self, record_id: str) -> bool:
-        return record_id in self._set
+        return record_id in self._ids
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._set)
+        return iter(self._ids)
 
     def __len__(self) -> int:
-        return len(self._set)
+        return len(self._ids)
 
     def add(self, record_ids: Iterable[str]) -> None:
-        before = len(self._set)
-        self._set.update(record_ids)
-        if len(self._set) != before:
+        before = len(self._ids)
+        self._ids.update(dict.fromkeys(record_ids))
+        if len(self._ids) != before:
             self._packed = None
 
     def discard(self, record_id: str) -> None:
-        if record_id in self._set:
-            self._set.discard(record_id)
+        if record_id in self._ids:
+            del self._ids[record_id]
             self._packed = None
 
     def packed(self) -> str:
         if self._packed is None:
-            # in numeric order neighbours share their leading digits, which is what makes them small
-            text = "\n".join(sorted(self._set, key=lambda record_id: (len(record_id), record_id)))
-            self._packed = b64encode(zlib.compress(text.encode())).decode() if text else ""
+            # level 1: a cursor is packed with every page of a first load
+            self._packed = b64encode(zlib.compress("\n".join(self._ids).encode(), 1)).decode() if self._ids else ""
         return self._packed
 
 
