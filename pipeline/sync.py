@@ -197,6 +197,7 @@ class _Run:
         self.outcome = Outcome(config.client_id, config.provider)
         self.started = shop.http.clock.now()
         # what this run has read, kept only if webhooks wait that may hint at it
+        self.pushed: dict[str, datetime] = {}  # records of the stream to read again, with the time they were made
         self.pulled: set[tuple[str, str]] = set()
         # pushed records to look at again: {id: [made, read]}
         self.known: dict[str, list[str]] = {}

@@ -1,6 +1,8 @@
 """The dbt models as assets with their tests as checks, and the published copy that everyone reads."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,15 @@ import dagster as dg
 import duckdb
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
+from pipeline.column_lineage import parents_of
 from pipeline.compaction import compact
 from pipeline.office import Office
+from pipeline.settings import Settings
 from pipeline.warehouse import publish, sole_writer
 
 POOL = "warehouse"  # one writer at a time: its limit is 1 in dagster.yaml
 OWNER = "team:data"
+_SHOWN = ("staging", "operations")
 
 
 class Translator(DagsterDbtTranslator):
@@ -38,15 +43,12 @@ def warehouse_assets(manifest: Path) -> list[dg.AssetsDefinition]:
         office = Office.from_env()
         office.write_directory()
         with sole_writer(office.settings):
-            yield from dbt.cli(["build"], context=context).stream().fetch_row_counts().fetch_column_metadata()
+            invocation = dbt.cli(["build"], context=context)
+            yield from _described(invocation.stream(), invocation.target_path, office.settings)
 
     @dg.asset(
         key=["operations", "published_warehouse"],
-        deps=[
-            spec.key
-            for spec in models.specs
-            if spec.key.path[0] in ("operations", "staging") and "base_" not in spec.key.path[-1]
-        ],
+        deps=[spec.key for spec in models.specs if spec.key.path[0] in _SHOWN and "base_" not in spec.key.path[-1]],
         group_name="operations",
         owners=[OWNER],
         kinds={"duckdb"},
@@ -72,3 +74,67 @@ def warehouse_assets(manifest: Path) -> list[dg.AssetsDefinition]:
         )
 
     return [models, published_warehouse]
+
+
+def _described(events: Iterable[Any], target: Path, settings: Settings) -> Iterator[Any]:
+    """dbt's events, the materialized models with rows, columns and column lineage. The warehouse can be read only once dbt
+    has let go of it, so events wait until then; what was built before a failure is reported all the same."""
+    waiting: list[Any] = []
+    failure: Exception | None = None
+    try:
+        waiting.extend(events)
+    except Exception as error:
+        failure = error
+    shown = {event.metadata["unique_id"].value for event in waiting if isinstance(event, dg.Output)}
+    metadata = _table_metadata(shown, target, settings) if shown else {}
+    for event in waiting:
+        if isinstance(event, dg.Output):
+            more = metadata.get(event.metadata["unique_id"].value, {})
+            yield dg.Output(None, event.output_name, metadata={**event.metadata, **more})
+        else:
+            yield event
+    if failure:
+        raise failure
+
+
+def _table_metadata(unique_ids: set[str], target: Path, settings: Settings) -> dict[str, dict[str, Any]]:
+    """Row count, columns and column lineage of models, by dbt's unique_id."""
+    nodes = json.loads((target / "manifest.json").read_text())["nodes"]
+    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+        tables = _columns(connection)
+        out = {}
+        for unique_id in sorted(unique_ids):
+            node = nodes[unique_id]
+            schema, table = node["schema"], node["alias"]
+            columns = tables.get(schema, {}).get(table, {})
+            rows = connection.execute(f'select count(*) from "{schema}"."{table}"').fetchone()  # noqa: S608
+            compiled = target / "compiled" / node["package_name"] / node["original_file_path"]
+            parents = parents_of(node, list(columns), compiled.read_text(), tables, settings.dbt_target / "lineage")
+            out[unique_id] = {
+                "dagster/row_count": rows[0] if rows else 0,
+                "dagster/column_schema": dg.TableSchema(
+                    [
+                        dg.TableColumn(
+                            name, type_, description=node["columns"].get(name, {}).get("description") or None
+                        )
+                        for name, type_ in columns.items()
+                    ]
+                ),
+                "dagster/column_lineage": dg.TableColumnLineage(
+                    {
+                        column: [dg.TableColumnDep(dg.AssetKey(of.split(".")), name) for of, name in made_of]
+                        for column, made_of in parents.items()
+                        if made_of
+                    }
+                ),
+            }
+    return out
+
+
+def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, dict[str, str]]]:
+    tables: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+    for schema, table, column, type_ in connection.execute(
+        "select table_schema, table_name, column_name, data_type from information_schema.columns order by ordinal_position"
+    ).fetchall():
+        tables[schema][table][column] = type_
+    return tables
