@@ -556,12 +556,14 @@ def test_case_14_after_31_days_everything_is_listed_and_a_delete_is_found(
     vault = MemoryVault()
     _, cursor = pulled(connect(vault=vault))
     sandbox.delete(ACME, "Invoice", ids[2], at=NOW + timedelta(hours=3))
+    new = sandbox.add(ACME, "Invoice", {"TotalAmt": 1.0}, at=NOW + timedelta(hours=3))  # so a count alone sees nothing
     now = pass_time(served, clock, 31 * DAY)
     fresh = sandbox.tokens.authorise(sandbox.realm(served.town.clients[0]))["refresh_token"]
     pages, cursor = pulled(connect(vault=vault, refresh_token=Secret(fresh)), cursor, now)
     gone = [record for record in records(pages, "invoices") if record.absent]
     assert [(record.record_id, record.updated_at) for record in gone] == [(ids[2], now)]
-    assert len(Ids(cursor["entities"]["Invoice"]["ids"])) == 5
+    assert new in payloads(pages, "invoices")
+    assert len(Ids(cursor["entities"]["Invoice"]["ids"])) == 6
     again, _ = pulled(connect(vault=vault, refresh_token=Secret(fresh)), cursor, now)
     assert not records(again, "invoices"), "the next poll is a plain one again"
 
