@@ -9,6 +9,8 @@ from pipeline.settings import Settings
 CONFIG = """\
 telemetry:
   enabled: false
+nux:
+  enabled: false
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator

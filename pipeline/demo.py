@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -200,6 +201,7 @@ def _materialize(console: Console, settings: Settings, started: float) -> _Ran:
     from pipeline.definitions import defs
 
     prepare_dagster_home(settings)
+    logging.getLogger("dagster").setLevel(logging.WARNING)  # what it would say is in the run's own log
     ran = _Ran(defaultdict(Counter), Counter())
     quiet = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
     jobs = {f"sync_{provider}": f"syncing {provider}" for provider in CONNECTORS}

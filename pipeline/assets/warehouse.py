@@ -26,10 +26,12 @@ class Translator(DagsterDbtTranslator):
     """Groups by layer or area, so that the graph reads from left to right."""
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        folders = dbt_resource_props["fqn"][1:-1]
-        if not folders or dbt_resource_props["resource_type"] == "source":
-            return None
-        return str(folders[1] if folders[0] == "marts" and len(folders) > 1 else folders[0])
+        if dbt_resource_props["resource_type"] == "source":
+            return "leadtrail" if dbt_resource_props["source_name"] == "leadtrail" else None
+        layer, *area = dbt_resource_props["fqn"][1:-1]
+        if layer == "staging" and area:
+            return f"{area[0]}_staging"
+        return str(area[0] if layer == "marts" and area else layer)
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
         return [OWNER]
