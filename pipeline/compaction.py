@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy import Engine
 
@@ -26,7 +27,8 @@ from pipeline.store.segments import (
 
 SMALL = 16 * 1024 * 1024  # a segment below this is worth merging
 ENOUGH = 8  # small segments of one stream before it pays
-MOST_BYTES = 256 * 1024 * 1024  # of compressed input in one new segment
+MOST_BYTES = 64 * 1024 * 1024  # of compressed input in one new segment: some 20 times that in memory
+BY = ("client_id", "record_id", "received_at")
 GRACE = timedelta(days=1)
 
 
@@ -49,14 +51,17 @@ def compact(
             continue
         for group in _groups(small):
             table = pa.concat_tables([pq.read_table(landing / name, schema=SCHEMA) for name in group])
-            table = (
-                table.combine_chunks()
-                .unify_dictionaries()
-                .sort_by([("client_id", "ascending"), ("record_id", "ascending"), ("received_at", "ascending")])
-            )
-            note_compaction(engine, write_segment(landing, provider, stream, table), group, now)
+            note_compaction(engine, write_segment(landing, provider, stream, _in_order(table)), group, now)
             merged, written = merged + len(group), written + 1
     return Compacted(merged, written, deleted)
+
+
+def _in_order(table: pa.Table) -> pa.Table:
+    """A client's rows together, a record's versions as they came."""
+    table = table.unify_dictionaries().combine_chunks()
+    # Arrow sorts no dictionary column together with others
+    keys = pa.table({"client_id": table["client_id"].cast(pa.string()), **{n: table[n] for n in BY[1:]}})
+    return table.take(pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in BY]))
 
 
 def _groups(small: list[tuple[str, int]]) -> list[list[str]]:
