@@ -45,7 +45,7 @@ from connectors.base import (
     body_key,
 )
 from connectors.csv_export import ExportFormat
-from connectors.http import Account, Budget, Http, Limit, Response, StaticAuth, basic
+from connectors.http import Account, Budget, Http, Limit, Response, StaticAuth, Wait, basic
 from connectors.oauth import InvalidGrant, MemoryVault, RotatingToken, Tokens, TokenVault
 from connectors.thumbtack_events import business_of, instant, is_test, json_object, message_record, read, text_of
 
@@ -109,6 +109,9 @@ class _TokenEndpoint(Account):
     def judge(self, response: Response) -> Any:
         if response.status in (400, 401) and _oauth_error(response.body) == "invalid_grant":
             raise InvalidGrant
+        if response.status == 200 and not _is_json(response.body):
+            # the new refresh token is lost with it; the old one is good for some seconds more
+            return Wait("the token endpoint's answer was cut off")
         return super().judge(response)
 
 
@@ -349,6 +352,14 @@ def _iso(moment: datetime) -> str:
 
 def _same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode(), expected.encode())
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def _oauth_error(body: bytes) -> str:
