@@ -19,7 +19,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
@@ -111,8 +111,11 @@ class Angi(Connector):
         key = f"{shape}:{record_id}" if shape == "ads" else f"{shape}:{record_id}:{_content_key(fields)}"
         return Accepted(key, self._answer(shape, record_id or body_key(request.body)[:12]))
 
+    def kept(self, request: WebhookRequest) -> WebhookRequest:
+        return super().kept(replace(request, body=_without_key(request.body)))
+
     def receive(self, request: WebhookRequest) -> Received:
-        fields, payload = _decoded(request.body), self._kept(request.body)
+        fields, payload = _decoded(request.body), self._payload(request.body)
         if fields is BROKEN:
             return Received(quarantine=[("the body is not JSON", payload)])
         if self.options.test_mode:
@@ -125,10 +128,10 @@ class Angi(Connector):
             return Received(quarantine=[("it belongs to an Angi account that is not one of this client's", payload)])
         return Received(records=[("leads", Record(record_id, payload, occurred_at=request.received_at))])
 
-    def _kept(self, body: bytes) -> bytes:
-        """The body without the tenant's key; and, in the call-reporting program, with a word of ours in front, since the
-        payload does not say that its phones may be Angi's own."""
-        kept = CRM_KEY.sub(rb'\1"***"', body.removeprefix(BOM))
+    def _payload(self, body: bytes) -> bytes:
+        """The body; in the call-reporting program with a word of ours in front, since it does not say that its phones may
+        be Angi's own."""
+        kept = _without_key(body.removeprefix(BOM))
         if self.options.call_reporting and kept.lstrip().startswith(b"{"):
             return b'{"_call_reporting":true,' + kept.lstrip()[1:]
         return kept
@@ -160,6 +163,11 @@ class Angi(Connector):
 
     def read_export(self, rows: Iterator[Mapping[str, str]], *, mapping: Mapping[str, str]) -> Iterator[Page]:
         return EXPORT.read(rows, mapping=mapping, connection=self.connection)
+
+
+def _without_key(body: bytes) -> bytes:
+    """The tenant's key comes with every lead; it is proof, not data."""
+    return CRM_KEY.sub(rb'\1"***"', body)
 
 
 def _decoded(body: bytes) -> Any:

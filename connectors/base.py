@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -241,6 +241,10 @@ class Connector(ABC):
     # a pushed stream whose records change at the provider without any event, so that we must look again (see `due_rereads`)
     rereads: ClassVar[str] = ""
 
+    # what `receive` needs of a webhook beside its body: anything else may be a credential, and is not stored
+    kept_headers: ClassVar[tuple[str, ...]] = ("content-type",)
+    keeps_tail: ClassVar[bool] = False
+
     def __init__(self, options: Any, *, connection: str, http: Http, vault: TokenVault | None = None) -> None:
         self.options, self.connection, self.http, self.vault = options, connection, http, vault
 
@@ -275,6 +279,18 @@ class Connector(ABC):
         """Verify the signature over the raw body and say what to answer. Raises SignatureError. No network, no parsing
         beyond what the dedupe key needs: this runs before the event is stored."""
         raise NotImplementedError(f"{self.provider} sends no webhooks")
+
+    def kept(self, request: WebhookRequest) -> WebhookRequest:
+        """The accepted webhook as it is stored for `receive`: nothing in it proves where it came from any more. A
+        provider that puts its proof into the body takes it out here."""
+        ends = request.tail.count("/")
+        path = request.url.partition("?")[0]
+        return replace(
+            request,
+            url=path.rsplit("/", ends)[0] if ends and not self.keeps_tail else path,
+            headers={name: request.headers[name] for name in self.kept_headers if name in request.headers},
+            tail=request.tail if self.keeps_tail else "",
+        )
 
     def receive(self, request: WebhookRequest) -> Received:
         """Read a stored, verified webhook. Never raises for bad content: what can't be read is quarantined."""

@@ -95,6 +95,7 @@ class Forms(Connector):
     streams: ClassVar[tuple[Stream, ...]] = (
         Stream("submissions", "Contact and quote forms that people filled in on the client's website.", "push"),
     )
+    kept_headers: ClassVar[tuple[str, ...]] = ("content-type", "x-event-id")
 
     def check(self) -> Health:
         unknown = sorted(set(self.options.field_map) - set(KNOWN_NAMES))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.clients import ClientsFileError, ConnectionConfig
 from pipeline.office import Office
+from pipeline.store.sealed import KeyProblem
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,12 @@ def check_connections(office: Office, *, client: str = "", provider: str = "") -
     def try_one(config: ConnectionConfig) -> CheckResult:
         try:
             connector, _ = office.workshop.connector(config)
-        except ClientsFileError as error:
+        except (ClientsFileError, KeyProblem) as error:
             return CheckResult(config.name, False, str(error), "Mend the clients file or the secret it names.")
-        health = connector.check()
+        try:
+            health = connector.check()
+        except Exception as error:  # a bug in one must not hide the others
+            return CheckResult(config.name, False, f"the check itself failed ({type(error).__name__}).", "Report this.")
         return CheckResult(config.name, health.ok, health.message, health.fix)
 
     with ThreadPoolExecutor(max_workers=8) as pool:

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.clients import ClientsFileError
@@ -36,17 +37,41 @@ ProviderOption = Annotated[str, typer.Option("--provider", help="Only this provi
 
 def main() -> None:
     """The entry point: known problems are one clear message, not a traceback."""
+    from connectors.base import ConnectorError
     from pipeline.demo import AnotherTown
     from pipeline.imports import ImportFailed
+    from pipeline.store.engine import StoreProblem
     from pipeline.store.sealed import KeyProblem
     from pipeline.warehouse import BuildFailed, Busy
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         app()
-    except (AnotherTown, ClientsFileError, BuildFailed, Busy, KeyProblem, ImportFailed) as problem:
-        err.print(f"[red]✗[/red] {problem}", highlight=False, markup=True)
+    except (
+        AnotherTown,
+        BuildFailed,
+        Busy,
+        ClientsFileError,
+        ConnectorError,
+        ImportFailed,
+        KeyProblem,
+        StoreProblem,
+    ) as problem:
+        _complain(str(problem))
         sys.exit(1)
+
+
+def _complain(problem: str, mark: str = "[red]✗[/red]") -> None:
+    """On standard error, as it is: brackets in it are no markup, and its lines are not broken up."""
+    err.print(f"{mark} {escape(problem)}", highlight=False, soft_wrap=True)
+
+
+def _table(*titles: str) -> Table:
+    """Long words are broken, never cut off: they are names that a person must copy."""
+    table = Table(box=None)
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
 
 
 def now_utc() -> datetime:
@@ -64,12 +89,15 @@ def sandbox(
     months: Annotated[int, typer.Option(min=1)] = 6,
     leads_per_month: Annotated[int, typer.Option(min=1, help="New leads for each client and month.")] = 60,
     truth: Annotated[Path | None, typer.Option(help="Write who is really who to this file.")] = None,
-    end: Annotated[str, typer.Option(help="The town's history ends on this day (UTC); today if left out.")] = "",
+    end: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="The town's history ends on this day (UTC); today if left out."),
+    ] = None,
 ) -> None:
     """Serve all seven providers (and a form) on loopback, from one made-up town."""
     from connectors.sandbox.run import serve
 
-    day = datetime.fromisoformat(end) if end else now_utc()
+    day = end or now_utc()
     serve(
         port=port,
         seed=seed,
@@ -92,7 +120,9 @@ def intake(
     from pipeline.desk.intake import CachedConnectors, intake_app
 
     office = Office.from_env()
-    connectors = CachedConnectors(office.webhook_connectors)
+    connectors = CachedConnectors(office.webhook_connectors, office.version)
+    if problem := connectors.problem():
+        _complain(f"Webhooks are put off until this is mended: {problem}", "[yellow]![/yellow]")
     application = intake_app(office.engine, connectors, public_url=office.settings.public_url)
     out.print(f"Intake listens on http://{host}:{port}/webhooks/<client>/<provider>")
     uvicorn.run(application, host=host, port=port, log_level="warning", access_log=False)
@@ -111,9 +141,7 @@ def sync(client: ClientOption = "", provider: ProviderOption = "") -> None:
     failed = [outcome for outcome in outcomes if outcome.state != "ok"]
     out.print(f"{landed:,} records landed from {len(outcomes)} connections in {time.monotonic() - started:.1f} s.")
     for outcome in failed:
-        err.print(
-            f"[red]✗[/red] {outcome.client_id}/{outcome.provider} {outcome.state}: {outcome.reason} {outcome.fix}"
-        )
+        _complain(f"{outcome.client_id}/{outcome.provider} {outcome.state}: {outcome.reason} {outcome.fix}")
     if failed:
         err.print(f"{len(failed)} of {len(outcomes)} connections did not finish; the others are complete.")
         raise typer.Exit(1)
@@ -133,7 +161,7 @@ def build(full_refresh: Annotated[bool, typer.Option(help="Rebuild every model f
     path = publish(settings)
     out.print(f"{result.models} models built, {result.tests} tests passed in {time.monotonic() - started:.1f} s.")
     for warning in result.warnings:
-        err.print(f"[yellow]![/yellow] {warning}")
+        _complain(warning, "[yellow]![/yellow]")
     out.print(f"Published as {path.name}. Open {settings.analytics} with any DuckDB tool.")
 
 
@@ -174,8 +202,9 @@ def clients_init(force: Annotated[bool, typer.Option(help="Overwrite an existing
 
     path = Settings.from_env().clients_file
     if path.exists() and not force:
-        err.print(f"[red]✗[/red] {path} exists already. Edit it, or use --force to start over.")
+        _complain(f"{path} exists already. Edit it, or use --force to start over.")
         raise typer.Exit(1)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(TEMPLATE)
     out.print(f"Wrote {path}. Fill in one client, set its secrets, then run `leadtrail check`.")
 
@@ -194,9 +223,10 @@ def check(
     if as_json:
         out.print_json(json.dumps([result.__dict__ for result in results]))
     else:
-        table = Table("connection", "", "what", "what to do", box=None)
+        table = _table("connection", "", "what", "what to do")
         for one in results:
-            table.add_row(one.connection, "[green]✓[/green]" if one.ok else "[red]✗[/red]", one.message, one.fix)
+            mark = "[green]✓[/green]" if one.ok else "[red]✗[/red]"
+            table.add_row(one.connection, mark, escape(one.message), escape(one.fix))
         out.print(table)
     if not all(result.ok for result in results):
         raise typer.Exit(1)
@@ -232,6 +262,9 @@ def import_file(
 def secrets_set(name: str) -> None:
     """Store a secret, asked for (or read from standard input), encrypted."""
     value = typer.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
+    if not value:
+        _complain(f"{name} was not stored: the value is empty. Type it, or pipe it in.")
+        raise typer.Exit(1)
     Office.from_env().workshop.sealed.put(name, value, now_utc())
     out.print(f"{name} is stored. Run `leadtrail check` to try it.")
 
@@ -248,7 +281,7 @@ def secrets_list() -> None:
 def secrets_remove(name: str) -> None:
     """Forget a stored secret."""
     if not Office.from_env().workshop.sealed.remove(name):
-        err.print(f"[red]✗[/red] No secret is called {name}.")
+        _complain(f"No secret is called {name}. `leadtrail secrets list` shows those that are.")
         raise typer.Exit(1)
     out.print(f"{name} is gone.")
 
@@ -266,9 +299,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
         out.print_json(json.dumps([finding.__dict__ for finding in findings]))
     else:
         marks = {"ok": "[green]✓[/green]", "warn": "[yellow]![/yellow]", "problem": "[red]✗[/red]"}
-        table = Table("", "what", "found", "what to do", box=None)
+        table = _table("", "what", "found", "what to do")
         for finding in findings:
-            table.add_row(marks[finding.level], finding.what, finding.found, finding.fix)
+            table.add_row(marks[finding.level], finding.what, escape(finding.found), escape(finding.fix))
         out.print(table)
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(1)

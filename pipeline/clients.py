@@ -1,30 +1,24 @@
 """Who the agency serves, and how each client is connected: one YAML file that a person writes (`leadtrail clients init`).
 
-Secrets never stand in the file: a secret option is written `${NAME}` and looked up in the environment, then in the secrets
-file (LEADTRAIL_SECRETS_FILE), then in the encrypted store.
+Secrets never stand in it; how they and the other options are read is in `options.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-import typing
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
-from connectors.base import Secret
-from connectors.registry import CONNECTORS, connector_class
+from connectors.registry import CONNECTORS
 from pipeline.settings import Settings
 
-_REFERENCE = re.compile(r"^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$")
 _SLUG = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}$")
-Lookup = Callable[[str], str | None]
 
 
 class ClientsFileError(Exception):
@@ -67,11 +61,14 @@ def load_clients(settings: Settings) -> list[ClientConfig]:
 
 
 def _read_clients(text: bytes, path: Path) -> list[ClientConfig]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        document = yaml.load(text, Loader=loader) or {}  # noqa: S506  (a safe loader)
-    except yaml.YAMLError as error:
-        raise ClientsFileError(f"{path} is not YAML: {error}") from None
+        document = yaml.load(text, Loader=_Loader) or {}  # noqa: S506  (a safe loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ClientsFileError(f"{path}{where} cannot be read: {error.problem}. Mend that line.") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ClientsFileError(f"{path} is not YAML text ({type(error).__name__}). Save it as UTF-8.") from None
     entries = document.get("clients") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise ClientsFileError(f"{path} needs a list called `clients:`. `leadtrail clients init` shows the shape.")
@@ -85,6 +82,20 @@ def _read_clients(text: bytes, path: Path) -> list[ClientConfig]:
     if mistakes:
         raise ClientsFileError(f"{path} has {len(mistakes)} mistake(s):\n  - " + "\n  - ".join(mistakes))
     return clients
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML lets a key stand twice and drops the first; here that is a client's forgotten connection, so it is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value} stands here for the second time", key.start_mark
+                )
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep)  # type: ignore[no-any-return]
 
 
 def _client(entry: Any, number: int, mistakes: list[str]) -> ClientConfig | None:
@@ -101,13 +112,20 @@ def _client(entry: Any, number: int, mistakes: list[str]) -> ClientConfig | None
     except (ZoneInfoNotFoundError, ValueError, OSError):
         mistakes.append(f"{where}: timezone {zone!r} is not known; write one like America/Chicago")
     known = {"client_id", "name", "timezone", "owner", "joined_on", "connections"}
-    for odd in sorted(set(entry) - known):
+    for odd in sorted(set(map(str, entry)) - known):
         mistakes.append(f"{where}: `{odd}` is not a setting; known ones are {', '.join(sorted(known))}")
     owner = str(entry.get("owner") or "")
     if not owner:
         mistakes.append(f"{where}: owner is missing (who in client success answers for this client?)")
+    joined_on = str(entry.get("joined_on") or "")
+    if joined_on and not _is_day(joined_on):
+        mistakes.append(f"{where}: joined_on is a day like 2026-02-01, not {joined_on!r}")
     connections = []
-    for provider, raw in (entry.get("connections") or {}).items():
+    listed = entry.get("connections") or {}
+    if not isinstance(listed, dict):
+        mistakes.append(f"{where}: write its connections as `provider:` with the options under it")
+        listed = {}
+    for provider, raw in listed.items():
         if provider not in CONNECTORS:
             mistakes.append(f"{where}: no provider is called {provider!r}; there are {', '.join(CONNECTORS)}")
         elif not isinstance(raw, dict):
@@ -119,96 +137,14 @@ def _client(entry: Any, number: int, mistakes: list[str]) -> ClientConfig | None
         name=str(entry.get("name") or client_id),
         timezone=zone,
         owner=owner,
-        joined_on=str(entry.get("joined_on") or ""),
+        joined_on=joined_on,
         connections=tuple(connections),
     )
 
 
-# ---- options ----
-
-
-def build_options(connection: ConnectionConfig, settings: Settings, lookup: Lookup) -> Any:
-    """The connector's Options, typed, with secrets looked up. Raises ClientsFileError naming option and next step."""
-    cls = connector_class(connection.provider).Options
-    hints = typing.get_type_hints(cls)
-    known = {f.name: f for f in fields(cls)}
-    values: dict[str, Any] = {}
-    for odd in sorted(set(connection.raw) - set(known)):
-        raise ClientsFileError(
-            f"{connection.name}: `{odd}` is not an option of {connection.provider}; it takes {', '.join(sorted(known))}."
-        )
-    for name, definition in known.items():
-        override = settings.override(connection.provider, name) if name in ("base_url", "token_url") else ""
-        if name in connection.raw and connection.raw[name] is not None:
-            values[name] = _typed(connection, name, connection.raw[name], hints[name], lookup)
-        elif override:
-            values[name] = override
-        elif definition.default is MISSING and definition.default_factory is MISSING:
-            raise ClientsFileError(
-                f"{connection.name}: `{name}` is missing. Add it under {connection.provider} in the clients file."
-            )
-    return cls(**values)
-
-
-def _typed(connection: ConnectionConfig, name: str, value: Any, hint: Any, lookup: Lookup) -> Any:
-    if hint is Secret:
-        reference = _REFERENCE.match(str(value))
-        if not reference:
-            raise ClientsFileError(
-                f"{connection.name}: `{name}` is a secret and may not stand in the file. Write ${{SOME_NAME}} and put the "
-                "value in the environment, the secrets file, or `leadtrail secrets set SOME_NAME`."
-            )
-        found = lookup(reference[1])
-        if found is None:
-            raise ClientsFileError(
-                f"{connection.name}: secret {reference[1]} was not found. Set it in the environment, the secrets file, or "
-                f"with `leadtrail secrets set {reference[1]}`."
-            )
-        return Secret(found)
-    if isinstance(value, str) and (reference := _REFERENCE.match(value)):
-        value = lookup(reference[1])
-    origin = typing.get_origin(hint)
-    if origin is tuple:
-        return tuple(str(item) for item in (value if isinstance(value, list) else [value]))
-    if origin is not None and isinstance(value, dict):
-        return {str(k): (tuple(map(str, v)) if isinstance(v, list) else str(v)) for k, v in value.items()}
-    if hint in (int, bool, float):
-        return hint(value)
-    return str(value)
-
-
-def options_print(connection: ConnectionConfig, options: Any) -> str:
-    """A fingerprint that changes when a person changes the connection's settings or secrets. Reveals nothing."""
-    words = {
-        f.name: (value.reveal() if isinstance(value, Secret) else str(value))
-        for f in fields(options)
-        if (value := getattr(options, f.name)) is not None
-    }
-    return hashlib.sha256(json.dumps([connection.name, words], sort_keys=True).encode()).hexdigest()[:16]
-
-
-def secret_lookup(settings: Settings, stored: Lookup) -> Lookup:
-    """Environment first, then the secrets file, then the encrypted store."""
-    from_file = _secrets_file(settings.secrets_file) if settings.secrets_file else {}
-
-    def lookup(name: str) -> str | None:
-        value = settings.environ.get(name)
-        if value is not None:
-            return value
-        return from_file[name] if name in from_file else stored(name)
-
-    return lookup
-
-
-def _secrets_file(path: Path) -> dict[str, str]:
-    if not path.exists():
-        raise ClientsFileError(f"LEADTRAIL_SECRETS_FILE names {path}, which does not exist.")
-    if path.stat().st_mode & 0o077:
-        raise ClientsFileError(f"{path} holds secrets but others may read it. Run `chmod 600 {path}`.")
-    values = {}
-    for line in path.read_text().splitlines():
-        name, equals, value = line.partition("=")
-        if not equals or line.lstrip().startswith("#"):
-            continue
-        values[name.strip()] = str(json.loads(value)) if value.startswith('"') else value
-    return values
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

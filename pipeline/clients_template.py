@@ -5,6 +5,7 @@ TEMPLATE = """\
 #
 # Secrets never stand here. Write ${A_NAME} and put the value in the environment, in the file that LEADTRAIL_SECRETS_FILE
 # names (NAME=value lines, chmod 600), or in the encrypted store: leadtrail secrets set A_NAME
+# To replace a webhook secret without losing a webhook, name the new one and the old one for a while: [${NEW}, ${OLD}]
 #
 # After a change: leadtrail check
 

@@ -21,7 +21,7 @@ from pipeline.office import Office
 from pipeline.settings import Settings
 from pipeline.store import inbox
 from pipeline.store.connections import load_states
-from pipeline.store.engine import HEAD
+from pipeline.store.engine import HEAD, StoreProblem
 from pipeline.store.schema import inbox as inbox_table
 from pipeline.store.sealed import KeyProblem
 
@@ -55,10 +55,8 @@ def examine(settings: Settings, *, now: datetime) -> list[Finding]:
     for name, check in checks:
         try:
             findings += check()
-        except ClientsFileError as error:
-            findings.append(Finding("problem", name, str(error), "Mend the clients file."))
-        except KeyProblem as error:
-            findings.append(Finding("problem", name, str(error), "Set LEADTRAIL_KEY."))
+        except (ClientsFileError, KeyProblem, StoreProblem) as error:  # they say themselves what to do
+            findings.append(Finding("problem", name, str(error)))
         except Exception as error:
             findings.append(
                 Finding("problem", name, f"could not be looked at: {type(error).__name__}: {error}", "Report this.")
@@ -131,7 +129,7 @@ def _connections(office: Office, now: datetime) -> Iterator[Finding]:
         state = states.get((config.client_id, config.provider))
         try:
             office.workshop.connector(config)
-        except ClientsFileError as error:
+        except (ClientsFileError, KeyProblem) as error:
             yield Finding("problem", config.name, str(error), f"Whose: {config.owner}.")
             continue
         if state is None:

@@ -36,7 +36,13 @@ def import_export(
 
     landing = Landing(landing_root, commit=commit)
     count = 0
-    for page in connector.read_export(_rows(path), mapping=mapping):
+    try:
+        pages = connector.read_export(_rows(path), mapping=mapping)
+    except NotImplementedError:
+        raise ImportFailed(
+            f"{connector.title} has no file import; its history is read with `leadtrail sync`."
+        ) from None
+    for page in pages:
         keys = content_keys(client_id, connector.provider, page.stream, page.records)
         landing.add([Batch(client_id, connector.provider, page.stream, "import", now, page.records, keys)])
         count += len(page.records)
@@ -50,3 +56,5 @@ def _rows(path: Path) -> Iterator[Mapping[str, str]]:
             yield from csv.DictReader(file)
     except UnicodeDecodeError:
         raise ImportFailed(f"{path} is not UTF-8 text. Save the export as “CSV UTF-8” and import it again.") from None
+    except csv.Error as error:
+        raise ImportFailed(f"{path} is not a CSV file ({error}). Export it again as CSV; nothing was landed.") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from sqlalchemy import Engine
 
 from connectors.base import Connector
+from connectors.registry import CONNECTORS
 from pipeline.clients import ClientConfig, ClientsFileError, ConnectionConfig, load_clients
 from pipeline.directory import write_directory
 from pipeline.settings import Settings
@@ -38,10 +39,13 @@ class Office:
         return load_clients(self.settings)
 
     def connections(self, *, client: str = "", provider: str = "") -> list[ConnectionConfig]:
-        """Connections, optionally of one client or provider. Raises ClientsFileError if a name fits none."""
+        """Connections, optionally of one client or provider. Raises ClientsFileError for a name that nothing has."""
         clients = self.clients()
+        if provider and provider not in CONNECTORS:
+            raise ClientsFileError(f"No provider is called {provider!r}; there are {', '.join(CONNECTORS)}.")
         if client and client not in {one.client_id for one in clients}:
-            raise ClientsFileError(f"There is no client {client!r} in {self.settings.clients_file}.")
+            names = ", ".join(sorted(one.client_id for one in clients)[:20]) or "none"
+            raise ClientsFileError(f"There is no client {client!r} in {self.settings.clients_file}; it has {names}.")
         return [
             connection
             for one in clients
@@ -53,7 +57,10 @@ class Office:
         found = self.connections(client=client_id, provider=provider)
         if not found:
             raise ClientsFileError(f"{client_id} has no {provider} connection in {self.settings.clients_file}.")
-        return self.workshop.connector(found[0])[0]
+        try:
+            return self.workshop.connector(found[0])[0]
+        except ClientsFileError as mistake:
+            raise ClientsFileError(f"{found[0].name}: {mistake}") from None
 
     def sync(
         self,
@@ -72,9 +79,13 @@ class Office:
         """Tell the next build who is served and how their connections stand."""
         write_directory(self.settings.home / "directory", self.clients(), load_states(self.engine))
 
-    def webhook_connectors(self) -> Mapping[tuple[str, str], Callable[[], Connector]]:
-        """How to make each connection's connector; for the intake, which makes them on demand."""
-        return {(config.client_id, config.provider): partial(self._make, config) for config in self.connections()}
+    def webhook_connectors(self) -> Mapping[tuple[str, str], Callable[[], Sequence[Connector]]]:
+        """How to make each connection's connectors, by the clients file and the secrets as they are now; for the intake."""
+        shop = Workshop(self.settings, self.engine, http=self.workshop.http)
+        return {(config.client_id, config.provider): partial(shop.accepting, config) for config in self.connections()}
 
-    def _make(self, config: ConnectionConfig) -> Connector:
-        return self.workshop.connector(config)[0]
+    def version(self) -> tuple[object, ...]:
+        """Changes with the clients file, the secrets file (or its permissions) and the stored secrets."""
+        files = [path for path in (self.settings.clients_file, self.settings.secrets_file) if path]
+        times = [path.stat().st_ctime_ns if path.exists() else 0 for path in files]
+        return (*times, *self.workshop.sealed.version())

@@ -7,6 +7,7 @@ recorded as that connection's state and changes nothing for the others.
 from __future__ import annotations
 
 import logging
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,19 +24,21 @@ from connectors.base import (
     Cursor,
     Page,
     RateLimited,
+    Received,
     Record,
     TransientError,
 )
 from connectors.http import Http
 from connectors.registry import connector_class
-from pipeline.clients import ClientsFileError, ConnectionConfig, Lookup, build_options, options_print, secret_lookup
+from pipeline.clients import ClientsFileError, ConnectionConfig
 from pipeline.landing import Batch, Landing, Segment, content_keys
+from pipeline.options import Lookup, build_options, options_print, secret_lookup
 from pipeline.settings import Settings
 from pipeline.store import inbox
 from pipeline.store.connections import ConnectionState, load_states, save_states
 from pipeline.store.engine import stamp
 from pipeline.store.feeds import ABSENT, FeedState, commit_feed, load_feeds
-from pipeline.store.sealed import Sealed, load_key
+from pipeline.store.sealed import KeyProblem, Sealed, load_key
 from pipeline.store.segments import note_segments
 from pipeline.store.tokens import StoredVault
 
@@ -77,10 +80,16 @@ class Workshop:
 
     def connector(self, config: ConnectionConfig) -> tuple[Connector, str]:
         """The connection's connector, and the fingerprint of its settings."""
-        options = build_options(config, self.settings, self.lookup)
+        options = build_options(config, self.settings, self.lookup)[0]
+        return self._made(config, options), options_print(config, options)
+
+    def accepting(self, config: ConnectionConfig) -> list[Connector]:
+        """Its connectors for webhooks: while a secret is being replaced, the old one is good as well."""
+        return [self._made(config, options) for options in build_options(config, self.settings, self.lookup)]
+
+    def _made(self, config: ConnectionConfig, options: Any) -> Connector:
         vault = StoredVault(self.engine, self.sealed, config.name, self.http.clock.now)
-        connector = connector_class(config.provider)(options, connection=config.name, http=self.http, vault=vault)
-        return connector, options_print(config, options)
+        return connector_class(config.provider)(options, connection=config.name, http=self.http, vault=vault)
 
 
 def sync(
@@ -205,8 +214,8 @@ class _Run:
     def go(self, before: ConnectionState | None) -> Outcome:
         try:
             connector, self.outcome.options_print = self.shop.connector(self.config)
-        except ClientsFileError as error:
-            return self._ended("needs_person", str(error), "Mend the clients file, then run `leadtrail check`.")
+        except (ClientsFileError, KeyProblem) as error:
+            return self._ended("needs_person", str(error), "Mend that, then run `leadtrail check`.")
         if self._must_wait(before):
             assert before is not None  # noqa: S101  (_must_wait says so)
             self.outcome.skipped, self.outcome.state = True, before.state
@@ -302,7 +311,7 @@ class _Run:
             drained = _Drained([], [])
             known_before = len(self.known)
             for event in events:
-                received = connector.receive(event.request)
+                received = _read(connector, event)
                 for stream, record in received.records:
                     if stream == connector.rereads:
                         made_at = record.occurred_at or event.request.received_at
@@ -371,12 +380,22 @@ class _Run:
 
     def _ended(self, state: str, reason: str, fix: str) -> Outcome:
         self.outcome.state, self.outcome.reason, self.outcome.fix = state, reason, fix
-        log.warning("%s: %s %s", self.config.name, reason, fix)
+        log.info("%s: %s %s", self.config.name, reason, fix)
         return self.outcome
 
 
 def _again(connector: Connector) -> str:
     return f"{connector.rereads}:again"
+
+
+def _read(connector: Connector, event: inbox.Stored) -> Received:
+    """What the event means. One that breaks its reader is put aside: it must not hold up those behind it."""
+    try:
+        return connector.receive(event.request)
+    except Exception as error:
+        at = traceback.extract_tb(error.__traceback__)[-1]  # never the message: it may quote what was sent
+        log.error("%s: %s in %s:%s", connector.connection, type(error).__name__, at.filename, at.lineno)
+        return Received(quarantine=[(f"reading it failed ({type(error).__name__})", event.request.body)])
 
 
 def _severity(error: ConnectorError) -> int:

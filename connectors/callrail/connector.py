@@ -98,6 +98,7 @@ class CallRail(Connector):
         Stream("form_submissions", "Forms that visitors sent on the client's site, as CallRail caught them."),
         Stream("text_messages", "Text conversations through tracked numbers, each with its full thread."),
     )
+    keeps_tail: ClassVar[bool] = True  # it says which event of a call this is; the body does not
 
     def __init__(self, options: Any, *, connection: str, http: Http, vault: TokenVault | None = None) -> None:
         super().__init__(options, connection=connection, http=http, vault=vault)

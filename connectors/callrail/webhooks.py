@@ -51,6 +51,6 @@ def _fields(body: bytes) -> dict[str, Any]:
     """JSON as documented; form-encoded bodies have been seen too."""
     try:
         value = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):  # msgspec.DecodeError is a ValueError
         return dict(parse_qsl(body.decode("utf-8", "replace")))
     return value if isinstance(value, dict) else {}

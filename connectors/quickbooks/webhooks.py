@@ -77,7 +77,7 @@ def accept(request: WebhookRequest, verifier: Secret, connection: str) -> Accept
         )
     try:
         parts = list(_parts(request.body))
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):  # msgspec.DecodeError is a ValueError
         return Accepted(body_key(request.body))
     keys = sorted({part.key() if isinstance(part, Change) else body_key(part) for part in parts})
     return Accepted(body_key("\n".join(keys).encode()) if keys else body_key(request.body))
@@ -86,7 +86,7 @@ def accept(request: WebhookRequest, verifier: Secret, connection: str) -> Accept
 def receive(request: WebhookRequest, realm: str) -> Received:
     try:
         parts = list(_parts(request.body))
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):  # msgspec.DecodeError is a ValueError
         return Received(quarantine=[("not a QuickBooks notification", request.body)])
     refetch: dict[tuple[str, str], None] = {}
     quarantine: dict[tuple[str, bytes], None] = {}
@@ -104,7 +104,7 @@ def receive(request: WebhookRequest, realm: str) -> Received:
 
 
 def _parts(body: bytes) -> Iterator[Change | bytes]:
-    """The changes a body tells of; parts that cannot be read come as they are. Raises msgspec.DecodeError."""
+    """The changes a body tells of; parts that cannot be read come as they are. Raises ValueError or RecursionError."""
     if body.lstrip().startswith(b"["):
         for raw in msgspec.json.decode(body, type=list[msgspec.Raw]):
             yield _cloud_event(raw)

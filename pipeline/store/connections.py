@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Engine, select
 
-from pipeline.store.engine import stamp
+from pipeline.store.engine import put, stamp
 from pipeline.store.schema import connections
 
 # ok: the last sync read everything. deferred: the provider asked us to wait; resumes by itself. failing: the provider is down or
@@ -55,10 +55,4 @@ def save_states(engine: Engine, states: list[ConnectionState], now: datetime) ->
     if not rows:
         return
     with engine.begin() as connection:
-        for row in rows:
-            connection.execute(
-                delete(connections).where(
-                    connections.c.client_id == row["client_id"], connections.c.provider == row["provider"]
-                )
-            )
-        connection.execute(insert(connections), rows)
+        put(connection, connections, rows)

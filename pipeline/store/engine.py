@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, text
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 
 HEAD = "0001"  # the newest migration; a test compares it with the versions folder
 
 
+class StoreProblem(Exception):
+    """The operational store cannot be used. The message says which, why, and what to do."""
+
+
 def open_store(url: str) -> Engine:
-    """Connect, and bring the schema up to date if it is not."""
+    """Connect, and bring the schema up to date if it is not. Raises StoreProblem."""
     if url.startswith("sqlite:///"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url)
+    scheme, _, rest = url.partition("://")
+    if scheme in ("postgres", "postgresql"):
+        url = f"postgresql+psycopg://{rest}"
+    try:
+        engine = create_engine(url)
+    except (ArgumentError, ImportError) as error:
+        raise StoreProblem(
+            f"LEADTRAIL_STORE_URL is not usable ({type(error).__name__}). Write sqlite:///path/to/store.db or "
+            "postgresql://user:password@host/database."
+        ) from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _sqlite_settings)
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
@@ -28,6 +43,21 @@ def open_store(url: str) -> Engine:
 def stamp(now: datetime) -> str:
     """A time as the store keeps it."""
     return now.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, or replace those with the same primary key, whoever else is doing so."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(table)
+    keys = [column.name for column in table.primary_key]
+    others = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=others), rows)
+
+
+def add(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+    """Insert a row unless its primary key is taken. Says whether it was inserted."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return connection.execute(dialect.insert(table).values(**row).on_conflict_do_nothing()).rowcount == 1
 
 
 def _sqlite_settings(connection: Any, _: Any) -> None:
@@ -47,8 +77,21 @@ def _revision(engine: Engine) -> str | None:
 def _migrate(engine: Engine) -> None:
     from alembic import command  # imported here: it takes 0.4 s that most processes need not pay
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["engine"] = engine
-    command.upgrade(config, "head")
+    where = engine.url.render_as_string(hide_password=True)
+    try:
+        command.upgrade(config, "head")
+    except CommandError:
+        raise StoreProblem(
+            f"The store {where} was made by a newer Leadtrail (its schema is {_revision(engine)}, this one's {HEAD}). "
+            "Upgrade Leadtrail."
+        ) from None
+    except DBAPIError as error:
+        raise StoreProblem(
+            f"The store {where} cannot be used: {str(error.orig).strip()}. Is it running, readable, and on a disk with "
+            "space? LEADTRAIL_STORE_URL says where it is."
+        ) from None

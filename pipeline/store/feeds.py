@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Engine, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, select, update
 
 from connectors.base import Cursor, Record
-from pipeline.store.engine import stamp
+from pipeline.store.engine import add, stamp
 from pipeline.store.schema import feeds
 
 KEEP = timedelta(days=40)  # longer than any connector's look-back window
@@ -100,16 +100,13 @@ def commit_feed(
     _save(connection, state, row.version, {"cursor": row.cursor, "seen": theirs.pack(now)}, now)
 
 
-def _save(connection: Connection, state: FeedState, version: int, values: dict[str, object], now: datetime) -> bool:
+def _save(connection: Connection, state: FeedState, version: int, values: Mapping[str, object], now: datetime) -> bool:
     values = {**values, "version": version + 1, "committed_at": stamp(now)}
     if version:
         moved = connection.execute(update(feeds).where(*_is(state), feeds.c.version == version).values(**values))
         return moved.rowcount == 1
-    if connection.execute(select(feeds.c.version).where(*_is(state))).first() is not None:
-        return False
     names = {"client_id": state.client_id, "provider": state.provider, "feed": state.feed}
-    connection.execute(insert(feeds).values(**names, **values))
-    return True
+    return add(connection, feeds, {**names, **values})
 
 
 def _is(state: FeedState) -> tuple[ColumnElement[bool], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +15,10 @@ from connectors.base import WebhookRequest
 from pipeline.store.engine import stamp
 from pipeline.store.schema import inbox, quarantine
 
-# request headers that are credentials, or say nothing about the event
-UNKEPT = frozenset({"authorization", "cookie", "x-api-key", "host", "connection", "content-length", "accept"})
-
 
 @dataclass(frozen=True)
 class Event:
-    """A verified webhook on its way into the inbox."""
+    """A verified webhook on its way into the inbox; `request` is what its connector lets be kept."""
 
     client_id: str
     provider: str
@@ -53,15 +51,14 @@ def store_events(engine: Engine, events: Sequence[Event]) -> None:
 
 def _row(event: Event) -> dict[str, object]:
     request, at = event.request, stamp(event.request.received_at)
-    headers = {name: value for name, value in request.headers.items() if name not in UNKEPT and "signature" not in name}
     return {
         "client_id": event.client_id,
         "provider": event.provider,
-        "dedupe_key": event.dedupe_key,
+        "dedupe_key": _storable(event.dedupe_key),
         "method": request.method,
-        "url": request.url.split("?")[0],
+        "url": request.url,
         "tail": request.tail,
-        "headers": json.dumps(headers),
+        "headers": json.dumps(dict(request.headers)),
         "body": request.body,
         "received_at": at,
         "receipts": 1,
@@ -69,6 +66,11 @@ def _row(event: Event) -> dict[str, object]:
         "state": "stored",
         "state_at": at,
     }
+
+
+def _storable(key: str) -> str:
+    """Keys are made of what was sent: PostgreSQL indexes no very long text, and stores no NUL."""
+    return key if len(key) <= 300 and "\x00" not in key else hashlib.sha256(key.encode()).hexdigest()
 
 
 def pending(engine: Engine, client_id: str, provider: str, *, limit: int, after: int = 0) -> list[Stored]:
@@ -104,12 +106,12 @@ def pending(engine: Engine, client_id: str, provider: str, *, limit: int, after:
 def waiting(engine: Engine) -> Mapping[tuple[str, str], int]:
     """How many events wait, for each (client, provider)."""
     query = (
-        select(inbox.c.client_id, inbox.c.provider, func.count())
+        select(inbox.c.client_id, inbox.c.provider, func.count().label("waiting"))
         .where(inbox.c.state == "stored")
         .group_by(inbox.c.client_id, inbox.c.provider)
     )
     with engine.connect() as connection:
-        return {(client, provider): count for client, provider, count in connection.execute(query)}
+        return {(row.client_id, row.provider): row.waiting for row in connection.execute(query)}
 
 
 def mark_drained(connection: Connection, ids: Sequence[int], now: datetime) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy import Connection, Engine, delete, func, select
 
-from pipeline.store.engine import stamp
+from pipeline.store.engine import put, stamp
 from pipeline.store.schema import secrets
 
 
@@ -71,8 +71,7 @@ class Sealed:
     def put_in(self, connection: Connection, name: str, value: str, now: datetime) -> None:
         nonce = random.token_bytes(12)
         sealed = nonce + self._cipher.encrypt(nonce, value.encode(), name.encode())
-        connection.execute(delete(secrets).where(secrets.c.name == name))
-        connection.execute(insert(secrets).values(name=name, sealed=sealed, updated_at=stamp(now)))
+        put(connection, secrets, [{"name": name, "sealed": sealed, "updated_at": stamp(now)}])
 
     def remove(self, name: str) -> bool:
         with self._engine.begin() as connection:
@@ -81,3 +80,9 @@ class Sealed:
     def names(self) -> list[str]:
         with self._engine.connect() as connection:
             return list(connection.execute(select(secrets.c.name).order_by(secrets.c.name)).scalars())
+
+    def version(self) -> tuple[object, ...]:
+        """Changes when a person has stored or removed a secret."""
+        query = select(func.count(), func.max(secrets.c.updated_at)).where(secrets.c.name.not_like("oauth:%"))
+        with self._engine.connect() as connection:
+            return tuple(connection.execute(query).one())

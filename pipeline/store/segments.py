@@ -37,7 +37,7 @@ def live_segments(engine: Engine, provider: str, stream: str) -> list[tuple[str,
         .order_by(segments.c.name)
     )
     with engine.connect() as connection:
-        return [(name, size) for name, size in connection.execute(query)]
+        return [(row.name, row.bytes) for row in connection.execute(query)]
 
 
 def superseded_segments(engine: Engine, before: datetime) -> list[str]:
@@ -58,4 +58,4 @@ def segment_streams(engine: Engine) -> list[tuple[str, str]]:
         rows = connection.execute(
             select(segments.c.provider, segments.c.stream).distinct().order_by("provider", "stream")
         )
-        return [(provider, stream) for provider, stream in rows]
+        return [(row.provider, row.stream) for row in rows]

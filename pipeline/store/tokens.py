@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import Engine, delete, insert, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Engine, delete, update
 
 from connectors.oauth import Tokens
-from pipeline.store.engine import stamp
+from pipeline.store.engine import add, stamp
 from pipeline.store.schema import leases
 from pipeline.store.sealed import Sealed
 
@@ -53,9 +52,4 @@ class StoredVault:
             expired = (leases.c.name == self._name, leases.c.expires_at < stamp(now))
             if connection.execute(update(leases).where(*expired).values(**values)).rowcount:
                 return True
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(insert(leases).values(name=self._name, **values))
-            return True
-        except IntegrityError:
-            return False
+            return add(connection, leases, {"name": self._name, **values})
