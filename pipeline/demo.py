@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -41,6 +43,7 @@ class Town:
     months: int
     leads_per_month: int
     end: str
+    port: int = 0  # the sandbox's, kept: records hold links to it, and would look changed if it moved
 
 
 class AnotherTown(Exception):
@@ -52,15 +55,11 @@ def remember_town(settings: Settings, wanted: Town) -> Town:
     path = settings.home / "town.json"
     if not path.exists():
         settings.home.mkdir(parents=True, exist_ok=True)
+        wanted = replace(wanted, port=_free_port())
         path.write_text(json.dumps(wanted.__dict__))
         return wanted
     kept = Town(**json.loads(path.read_text()))
-    if (kept.seed, kept.clients, kept.months, kept.leads_per_month) != (
-        wanted.seed,
-        wanted.clients,
-        wanted.months,
-        wanted.leads_per_month,
-    ):
+    if kept != replace(wanted, end=kept.end, port=kept.port):
         raise AnotherTown(
             f"{settings.home} holds the town of SEED={kept.seed} CLIENTS={kept.clients} MONTHS={kept.months}. "
             "Run `make clean` first, or set LEADTRAIL_HOME to another folder."
@@ -70,8 +69,10 @@ def remember_town(settings: Settings, wanted: Town) -> Town:
 
 @contextlib.contextmanager
 def running_town(settings: Settings, town: Town) -> Iterator[dict[str, str]]:
-    """Run the sandbox as its own process; give the environment that points Leadtrail at it."""
-    args = ["sandbox", "--port", "0", "--seed", str(town.seed), "--clients", str(town.clients)]
+    """Run the sandbox as its own process; give the environment that points Leadtrail at it. Its clients file and secrets are
+    copied into the home, so that every other command works there too (and asks this sandbox, never a real provider)."""
+    port = town.port if _is_free(town.port) else 0
+    args = ["sandbox", "--port", str(port), "--seed", str(town.seed), "--clients", str(town.clients)]
     args += ["--months", str(town.months), "--leads-per-month", str(town.leads_per_month), "--end", town.end]
     with _process(settings, args, "sandbox.log", stdout=subprocess.PIPE) as process:
         assert process.stdout is not None  # noqa: S101  (a pipe was asked for)
@@ -79,7 +80,35 @@ def running_town(settings: Settings, town: Town) -> Iterator[dict[str, str]]:
         if not line:
             raise RuntimeError(f"the sandbox did not start; see {settings.logs / 'sandbox.log'}")
         said = json.loads(line)
-        yield {**said["env"], "LEADTRAIL_SANDBOX": f"http://127.0.0.1:{said['port']}"}
+        clients, secrets = settings.home / "clients.yaml", settings.home / "secrets.env"
+        _write_private(secrets, Path(said["env"]["LEADTRAIL_SECRETS_FILE"]).read_text())
+        _write_private(clients, _pointed_here(Path(said["env"]["LEADTRAIL_CLIENTS_FILE"]).read_text(), said["env"]))
+        yield {
+            "LEADTRAIL_CLIENTS_FILE": str(clients),
+            "LEADTRAIL_SECRETS_FILE": str(secrets),
+            "LEADTRAIL_SANDBOX": f"http://127.0.0.1:{said['port']}",
+        }
+
+
+def _pointed_here(clients: str, environment: dict[str, str]) -> str:
+    """The clients file with the sandbox's addresses written into each connection."""
+    document = yaml.safe_load(clients)
+    for client in document["clients"]:
+        for provider, options in client["connections"].items():
+            for option in ("base_url", "token_url"):
+                address = environment.get(f"LEADTRAIL_{provider}_{option}".upper())
+                if address:
+                    options[option] = address
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def _write_private(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    temporary.replace(path)
 
 
 @contextlib.contextmanager
@@ -151,9 +180,12 @@ def _warm() -> None:
     import pipeline.definitions  # noqa: F401
 
 
-def _free_port() -> int:
-    import socket
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
+
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -24,11 +24,14 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         env = os.environ if environ is None else environ
         home = Path(env.get("LEADTRAIL_HOME") or ".leadtrail").absolute()
-        secrets = env.get("LEADTRAIL_SECRETS_FILE")
+        in_home = [home / name for name in ("clients.yaml", "secrets.env")]  # what `leadtrail run` leaves there
+        clients, secrets = (path if path.exists() else None for path in in_home)
+        if env.get("LEADTRAIL_SECRETS_FILE"):
+            secrets = Path(env["LEADTRAIL_SECRETS_FILE"]).absolute()
         return cls(
             home=home,
-            clients_file=Path(env.get("LEADTRAIL_CLIENTS_FILE") or "clients.yaml").absolute(),
-            secrets_file=Path(secrets).absolute() if secrets else None,
+            clients_file=Path(env.get("LEADTRAIL_CLIENTS_FILE") or clients or "clients.yaml").absolute(),
+            secrets_file=secrets,
             store_url=env.get("LEADTRAIL_STORE_URL") or f"sqlite:///{home / 'store.db'}",
             key=env.get("LEADTRAIL_KEY", ""),
             public_url=env.get("LEADTRAIL_PUBLIC_URL", "").rstrip("/"),
