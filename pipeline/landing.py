@@ -11,13 +11,16 @@ import hashlib
 import os
 import secrets
 import threading
+import time
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -25,8 +28,10 @@ from connectors.base import Record
 
 FLUSH_RECORDS = 50_000
 FLUSH_BYTES = 64 * 1024 * 1024
+FLUSH_SECONDS = 20.0
 ROW_GROUP = 20_000
 
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _UTC_MICROS = pa.timestamp("us")
 _LABEL = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
@@ -60,8 +65,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Batch:
-    """Records that arrived together. `committed` is called inside the store transaction that makes them durable, so that
-    whatever it writes (a cursor, an inbox row) is committed with them or not at all."""
+    """Records of one stream that arrived together, and the content key of each."""
 
     client_id: str
     provider: str
@@ -72,38 +76,39 @@ class Batch:
     keys: Sequence[bytes]
 
 
-@dataclass
-class _Open:
-    """Batches of one stream waiting to be written."""
-
-    batches: list[Batch] = field(default_factory=list)
-
-
 class Landing:
     """Buffers batches of many syncs and writes them in shared segments. Thread-safe.
 
     `commit(segments, done)` must store the segments' names and apply every `done` in one transaction; it is called after the
-    files are durable. Closing (or leaving the `with` block without an error) writes what is left.
+    files are durable. Segments are closed when they are large, or old: a client that is done does not wait for another's backfill.
     """
 
-    def __init__(self, root: Path, commit: Callable[[list[Segment], list[object]], None]) -> None:
-        self.root, self._commit = root, commit
+    def __init__(
+        self,
+        root: Path,
+        commit: Callable[[list[Segment], list[object]], None],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.root, self._commit, self._monotonic = root, commit, monotonic
         self._lock = threading.Lock()
-        self._open: dict[tuple[str, str], _Open] = defaultdict(_Open)
+        self._open: dict[tuple[str, str], list[Batch]] = defaultdict(list)
         self._done: list[object] = []
         self._records = self._bytes = 0
+        self._written_at = monotonic()
 
     def add(self, batches: Sequence[Batch], done: object | None = None) -> None:
         """Take batches, and what to commit once they (and everything before them) are durable."""
         with self._lock:
             for batch in batches:
                 if batch.records:
-                    self._open[batch.provider, batch.stream].batches.append(batch)
+                    self._open[batch.provider, batch.stream].append(batch)
                     self._records += len(batch.records)
-                    self._bytes += sum(len(memoryview(record.payload)) for record in batch.records)
+                    self._bytes += sum([len(record.payload) for record in batch.records])
             if done is not None:
                 self._done.append(done)
-            if self._records >= FLUSH_RECORDS or self._bytes >= FLUSH_BYTES:
+            old = self._monotonic() - self._written_at >= FLUSH_SECONDS
+            if old or self._records >= FLUSH_RECORDS or self._bytes >= FLUSH_BYTES:
                 self._write()
 
     def flush(self) -> None:
@@ -113,14 +118,15 @@ class Landing:
 
     def _write(self) -> None:
         segments = [
-            write_segment(self.root, provider, stream, _table(waiting.batches))
-            for (provider, stream), waiting in sorted(self._open.items())
+            write_segment(self.root, provider, stream, _table(batches))
+            for (provider, stream), batches in sorted(self._open.items())
         ]
         if segments or self._done:
             self._commit(segments, self._done)
         self._open.clear()
         self._done = []
         self._records = self._bytes = 0
+        self._written_at = self._monotonic()
 
 
 def write_segment(root: Path, provider: str, stream: str, table: pa.Table) -> Segment:
@@ -185,7 +191,7 @@ def _table(batches: list[Batch]) -> pa.Table:
         _times([_micros(record.occurred_at) for record in records]),
         _times([_micros(record.updated_at) for record in records]),
         _times([at for at, size in zip(received, sizes, strict=True) for _ in range(size)]),
-        _vias(batches, records),
+        _vias(batches, sizes),
         _labels(batch_ids, sizes),
         _texts([key.hex().encode() for batch in batches for key in batch.keys]),
         _texts([record.payload for record in records]),
@@ -193,45 +199,47 @@ def _table(batches: list[Batch]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
-def _vias(batches: list[Batch], records: list[Record]) -> pa.Array:
-    vias = [batch.via for batch in batches for _ in batch.records]
-    return _labels(["observed" if record.absent else via for record, via in zip(records, vias, strict=True)])
+def _vias(batches: list[Batch], sizes: list[int]) -> pa.Array:
+    if not any(record.absent for batch in batches for record in batch.records):
+        return _labels([batch.via for batch in batches], sizes)
+    vias = ["observed" if record.absent else batch.via for batch in batches for record in batch.records]
+    return _labels(vias, [1] * len(vias))
 
 
-def _labels(values: Sequence[str], sizes: Sequence[int] | None = None) -> pa.Array:
-    """A dictionary column from runs: `values[i]` repeated `sizes[i]` times (default once)."""
+def _labels(values: Sequence[str], sizes: Sequence[int]) -> pa.Array:
+    """A dictionary column from runs: `values[i]` repeated `sizes[i]` times."""
     numbers = {value: i for i, value in enumerate(dict.fromkeys(values))}
-    if sizes is None:
-        indices = _int32(b"".join(numbers[value].to_bytes(4, "little") for value in values), len(values))
-    else:
-        data = b"".join(numbers[v].to_bytes(4, "little") * size for v, size in zip(values, sizes, strict=True))
-        indices = _int32(data, sum(sizes))
-    return pa.DictionaryArray.from_arrays(indices, _texts([value.encode() for value in numbers]))
+    indices = array("i")
+    for value, size in zip(values, sizes, strict=True):
+        indices.extend(array("i", [numbers[value]]) * size)
+    return pa.DictionaryArray.from_arrays(
+        pa.Array.from_buffers(pa.int32(), len(indices), [None, pa.py_buffer(indices)]),
+        _texts([value.encode() for value in numbers]),
+    )
 
 
-def _int32(data: bytes, length: int) -> pa.Array:
-    return pa.Array.from_buffers(pa.int32(), length, [None, pa.py_buffer(data)])
-
-
-def _texts(values: Sequence[bytes]) -> pa.Array:
-    offsets = [0, *accumulate(len(memoryview(value)) for value in values)]
-    if offsets[-1] >= 2**31:
-        raise ValueError("a segment may hold at most 2 GB of text")
-    packed = b"".join(offset.to_bytes(4, "little") for offset in offsets)
-    return pa.Array.from_buffers(pa.string(), len(values), [None, pa.py_buffer(packed), pa.py_buffer(b"".join(values))])
+def _texts(values: Sequence[bytes | msgspec.Raw]) -> pa.Array:
+    try:
+        offsets = array("i", accumulate(map(len, values), initial=0))  # type: ignore[arg-type]
+    except OverflowError:
+        raise ValueError("a segment may hold at most 2 GB of text") from None
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(values))]
+    return pa.Array.from_buffers(pa.string(), len(values), buffers)
 
 
 def _times(micros: Sequence[int | None]) -> pa.Array:
+    if None not in micros:
+        return pa.Array.from_buffers(_UTC_MICROS, len(micros), [None, pa.py_buffer(array("q", micros))])  # type: ignore[arg-type]
     valid = bytearray((len(micros) + 7) // 8)
     for i, value in enumerate(micros):
         if value is not None:
             valid[i >> 3] |= 1 << (i & 7)
-    data = b"".join((value or 0).to_bytes(8, "little", signed=True) for value in micros)
+    data = array("q", [value or 0 for value in micros])
     return pa.Array.from_buffers(_UTC_MICROS, len(micros), [pa.py_buffer(bytes(valid)), pa.py_buffer(data)])
 
 
 def _micros(at: datetime | None) -> int | None:
-    return None if at is None else round(at.timestamp() * 1_000_000)
+    return None if at is None else (at - _EPOCH) // _MICROSECOND
 
 
 def _fsync(folder: Path) -> None:

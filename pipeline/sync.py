@@ -112,6 +112,7 @@ def sync(
     def run(config: ConnectionConfig) -> Outcome:
         owner = (config.client_id, config.provider)
         outcome = _Run(shop, config, landing, feeds, now, streams, drain_only, owner in waiting).go(states.get(owner))
+        landing.add([])  # writes what is old, should nobody have anything to add for a while
         if on_done:
             on_done(outcome)
         return outcome
@@ -172,13 +173,18 @@ def _committer(engine: Engine, now: datetime) -> Callable[[list[Segment], list[o
                 cursors[id(state)] = (state, cursor if one.cursor is None else one.cursor, touched)
         with engine.begin() as connection:
             note_segments(connection, segments, now)
-            for state, cursor, touched in cursors.values():
-                commit_feed(connection, state, cursor, touched, now)
+            moved = [
+                (state, cursor)
+                for state, cursor, touched in cursors.values()
+                if commit_feed(connection, state, cursor, touched, now)
+            ]
             for one in done:
                 if isinstance(one, _Drained):
                     inbox.mark_drained(connection, one.ids, now)
                     for event, problems in one.quarantined:
                         inbox.mark_quarantined(connection, event, problems, now)
+        for state, cursor in moved:
+            state.moved(cursor)
 
     return commit
 
