@@ -80,7 +80,7 @@ class Landing:
     """Buffers batches of many syncs and writes them in shared segments. Thread-safe.
 
     `commit(segments, done)` must store the segments' names and apply every `done` in one transaction; it is called after the
-    files are durable. Segments are closed when they are large, or old: a client that is done does not wait for another's backfill.
+    files are durable. Segments are closed when they are large, or old: nobody waits for another client's backfill.
     """
 
     def __init__(
