@@ -24,6 +24,7 @@ import httpx
 import msgspec
 
 from connectors.base import ConnectorError, ContractChanged, CredentialError, ProviderDown, RateLimited, Rejected
+from connectors.broken_text import mended_json
 
 log = logging.getLogger("leadtrail.http")
 # They would log full URLs and answer headers, and those hold phone numbers and keys.
@@ -284,7 +285,7 @@ class Account:
                 verdict = self.judge(response)
                 if verdict is None:
                     try:
-                        return response, decoder.decode(response.body) if decoder else None
+                        return response, _read(decoder, response.body) if decoder else None
                     except msgspec.ValidationError as error:
                         raise ContractChanged(
                             f"the answer to {method} {urlsplit(url).path} has a new shape ({error}).",
@@ -370,6 +371,16 @@ class Account:
             1000 * (clock.monotonic() - started),
         )
         return Response(response.status_code, response.headers, body, str(request.url))
+
+
+def _read(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
+    try:
+        return decoder.decode(body)
+    except msgspec.DecodeError:
+        mended = mended_json(body)
+        if mended == body:
+            raise
+        return decoder.decode(mended)
 
 
 class _TooSlow(Exception):

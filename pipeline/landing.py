@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectors.base import Record
+from connectors.broken_text import mended_utf8
 
 FLUSH_RECORDS = 50_000
 FLUSH_BYTES = 64 * 1024 * 1024
@@ -194,7 +195,7 @@ def _table(batches: list[Batch]) -> pa.Table:
         _vias(batches, sizes),
         _labels(batch_ids, sizes),
         _texts([key.hex().encode() for batch in batches for key in batch.keys]),
-        _texts([record.payload for record in records]),
+        _payloads([record.payload for record in records]),
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
@@ -225,6 +226,16 @@ def _texts(values: Sequence[bytes | msgspec.Raw]) -> pa.Array:
         raise ValueError("a segment may hold at most 2 GB of text") from None
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(values))]
     return pa.Array.from_buffers(pa.string(), len(values), buffers)
+
+
+def _payloads(payloads: Sequence[bytes | msgspec.Raw]) -> pa.Array:
+    """The payloads as text. One that is not UTF-8 would make its whole segment unreadable, so it is mended."""
+    column = _texts(payloads)
+    try:
+        column.validate(full=True)
+        return column
+    except pa.ArrowInvalid:
+        return _texts([mended_utf8(bytes(payload)) for payload in payloads])
 
 
 def _times(micros: Sequence[int | None]) -> pa.Array:

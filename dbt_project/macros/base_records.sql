@@ -166,9 +166,10 @@ where kept.record_key not in (select client_id || ':' || record_id from winners)
   {%- endif %}
 {% endmacro %}
 
-{# All values a model needs, out of one parse of the payload (one call for each field costs six times as much). #}
+{# All values a model needs, out of one parse of the payload (one call for each field costs six times as much). A payload that is
+   not JSON has no values: its row is rejected for what is missing, and stops nobody else's. #}
 {% macro json_values(payload, paths) -%}
-json_extract_string({{ payload }}, [{% for path in paths %}'{{ json_path(path) }}'{{ ', ' if not loop.last }}{% endfor %}])
+try(json_extract_string({{ payload }}, [{% for path in paths %}'{{ json_path(path) }}'{{ ', ' if not loop.last }}{% endfor %}]))
 {%- endmacro %}
 
 {# `a.b` -> $."a"."b"; an element of an array is written `a[0]`. #}
