@@ -87,7 +87,8 @@ def test_every_link_leads_to_a_file_and_a_heading_of_it(page: Path) -> None:
 def test_make_targets_and_variables_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for page in PAGES:
-        for target, rest in re.findall(r"(?:^|`|&& )make ([a-z]+)([^`\n]*)", page.read_text(), flags=re.MULTILINE):
+        calls = [call for line in code_lines(page.read_text()) for call in re.findall(r"\bmake ([a-z]+)(?=(.*))", line)]
+        for target, rest in calls:
             assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), f"{page.name}: make {target}"
             for variable in re.findall(r"\b([A-Z_]+)=", rest):
                 assert f"{variable} ?=" in makefile, f"{page.name}: {variable}"
@@ -103,7 +104,8 @@ def commands() -> dict[str, Any]:
 
 def code_lines(text: str) -> list[str]:
     """Every `span`, and every line of a fenced block that is not Python."""
-    blocks = re.findall(r"^ *```(?!python)\w*\n(.*?)^ *```", text, flags=re.MULTILINE | re.DOTALL)
+    fences = re.findall(r"^ *```(\w*)\n(.*?)^ *```", text, flags=re.MULTILINE | re.DOTALL)
+    blocks = [block for language, block in fences if language != "python"]
     spans = re.findall(r"`([^`\n]+)`", re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL))
     return [*spans, *(line for block in blocks for line in block.splitlines())]
 
