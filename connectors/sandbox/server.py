@@ -19,17 +19,13 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-import httpx
-
-from connectors.sandbox.provider import Fault, Push, Reply, Request, SandboxProvider, World, json_reply
+from connectors.sandbox.provider import Fault, Reply, Request, SandboxProvider, World, json_reply
+from connectors.sandbox.push import send_all
 
 log = logging.getLogger("leadtrail.sandbox")
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-
-PUSH_WORKERS = 16
-PUSH_ATTEMPTS = 8
 
 
 class Sandbox:
@@ -129,34 +125,8 @@ class Sandbox:
             if clients is None or push.client_id in clients
         ]
         queue.sort(key=lambda item: item[1].at, reverse=True)
-        sent: Counter[str] = Counter()
-        refused: Counter[str] = Counter()
-
-        async def worker(client: httpx.AsyncClient) -> None:
-            while queue:
-                name, push = queue.pop()
-                ok = await _deliver(client, f"{to.rstrip('/')}/webhooks/{push.client_id}/{name}{push.tail}", push)
-                (sent if ok else refused)[name] += 1
-
-        async with httpx.AsyncClient(timeout=30) as client:
-            client.headers.clear()
-            await asyncio.gather(*(worker(client) for _ in range(PUSH_WORKERS)))
+        sent, refused = await asyncio.to_thread(send_all, queue, to)
         return {"acknowledged": dict(sent), "refused": dict(refused), "total": sent.total()}
-
-
-async def _deliver(client: httpx.AsyncClient, url: str, push: Push) -> bool:
-    for attempt in range(PUSH_ATTEMPTS):
-        try:
-            answer = await client.request(push.method, url, content=push.body, headers=dict(push.sign(url)))
-        except httpx.TransportError:
-            await asyncio.sleep(0.2 * 2**attempt)
-            continue
-        if answer.status_code < 300:
-            return push.success in answer.content
-        if answer.status_code < 500 and answer.status_code != 429:
-            return False
-        await asyncio.sleep(0.2 * 2**attempt)
-    return False
 
 
 async def _read(receive: Receive) -> bytes:
