@@ -324,7 +324,8 @@ class CallRail(Connector):
 
     def _company_record(self, stream: str, raw: msgspec.Raw, company: str) -> Record:
         head = read_head(raw)
-        self._guard_company(stream, head, company)
+        if head.company_id != company:
+            self._guard_company(stream, head, company)
         return as_record(stream, raw, head)
 
     def _guard_company(self, stream: str, head: Head, *allowed: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -90,7 +90,7 @@ def read_head(raw: msgspec.Raw) -> Head:
 
 def as_record(stream: str, raw: msgspec.Raw, head: Head) -> Record:
     occurred: datetime | None = getattr(head, OCCURRED.get(stream, "created_at"))
-    return Record(str(head.id), raw, occurred if occurred and occurred.tzinfo else None)
+    return Record(str(head.id), raw, occurred.astimezone(UTC) if occurred and occurred.tzinfo else None)
 
 
 class NoAccess(CredentialError):
