@@ -51,10 +51,8 @@ def _from_landing(name: str, columns: list[str]) -> Parents:
 
 
 def _read_off(name: str, compiled: str, tables: Mapping[str, Any]) -> Parents:
-    import sqlglot
-    from sqlglot import exp
+    import sqlglot  # here, because only a changed model needs it
     from sqlglot.errors import SqlglotError
-    from sqlglot.lineage import lineage
     from sqlglot.optimizer.qualify import qualify
     from sqlglot.optimizer.scope import build_scope
 
@@ -66,16 +64,39 @@ def _read_off(name: str, compiled: str, tables: Mapping[str, Any]) -> Parents:
             validate_qualify_columns=False,
         )
         scope = build_scope(query)
-        found: Parents = {}
-        for column in query.named_selects:
-            tree = lineage(column, query, schema=None, scope=scope, dialect="duckdb", copy=False)
-            leaves = {
-                (f"{node.expression.db}.{node.expression.name}", node.name.rpartition(".")[2].strip('"'))
-                for node in tree.walk()
-                if isinstance(node.expression, exp.Table) and node.expression.db
-            }
-            found[column] = sorted(leaves)
-        return found
+        return {column: sorted(_leaves(scope, i, {})) for i, column in enumerate(query.named_selects)}
     except SqlglotError as error:
         log.warning("the column lineage of %s could not be read off: %s", name, error)
         return {}
+
+
+def _leaves(scope: Any, number: int, known: dict[tuple[int, int], set[tuple[str, str]]]) -> set[tuple[str, str]]:
+    """The table columns that the scope's column `number` is made of, through its subqueries and unions."""
+    from sqlglot import exp
+
+    key = (id(scope), number)
+    if key in known:
+        return known[key]
+    known[key] = found = set()
+    for branch in scope.set_operation_scopes or []:
+        found |= _leaves(branch, number, known)
+    selects = scope.expression.selects
+    if scope.set_operation_scopes or number >= len(selects):
+        return found
+    for column in selects[number].find_all(exp.Column):
+        found |= _origin(scope, column, known)
+    return found
+
+
+def _origin(scope: Any, column: Any, known: dict[tuple[int, int], set[tuple[str, str]]]) -> set[tuple[str, str]]:
+    from sqlglot import exp
+
+    source = scope.sources.get(column.table)
+    if isinstance(source, exp.Table):
+        return {(f"{source.db}.{source.name}", column.name)}
+    if source is None:
+        return set()
+    if isinstance(source.expression, exp.Lateral):  # the elements of an array are made of the array
+        return {leaf for inner in source.expression.find_all(exp.Column) for leaf in _origin(scope, inner, known)}
+    names = source.expression.named_selects
+    return _leaves(source, names.index(column.name), known) if column.name in names else set()
