@@ -35,7 +35,7 @@ from pipeline.landing import Batch, Landing, Segment, content_keys
 from pipeline.options import Lookup, build_options, options_print, secret_lookup
 from pipeline.settings import Settings
 from pipeline.store import inbox
-from pipeline.store.connections import ConnectionState, load_states, save_states
+from pipeline.store.connections import ConnectionState, load_states, save_states_in
 from pipeline.store.engine import stamp
 from pipeline.store.feeds import ABSENT, FeedState, commit_feed, load_feeds
 from pipeline.store.sealed import KeyProblem, Sealed, load_key
@@ -112,7 +112,10 @@ def sync(
     def run(config: ConnectionConfig) -> Outcome:
         owner = (config.client_id, config.provider)
         outcome = _Run(shop, config, landing, feeds, now, streams, drain_only, owner in waiting).go(states.get(owner))
-        landing.add([])  # writes what is old, should nobody have anything to add for a while
+        # a drain asks the provider for nothing new, so it proves nothing about the connection
+        told = not (outcome.skipped or drain_only)
+        # also writes what is old, should nobody have anything to add for a while
+        landing.add([], _state(outcome, config.owner) if told else None)
         if on_done:
             on_done(outcome)
         return outcome
@@ -120,8 +123,6 @@ def sync(
     with ThreadPoolExecutor(max_workers=workers) as pool:
         outcomes = list(pool.map(run, configs))
     landing.flush()
-    owners = {(config.client_id, config.provider): config.owner for config in configs}
-    save_states(shop.engine, [_state(o, owners[o.client_id, o.provider]) for o in outcomes if not o.skipped], now)
     return outcomes
 
 
@@ -178,6 +179,8 @@ def _committer(engine: Engine, now: datetime) -> Callable[[list[Segment], list[o
                 for state, cursor, touched in cursors.values()
                 if commit_feed(connection, state, cursor, touched, now)
             ]
+            # a connection is called good in the transaction that makes its last records durable, and not at the end of the run
+            save_states_in(connection, [one for one in done if isinstance(one, ConnectionState)], now)
             for one in done:
                 if isinstance(one, _Drained):
                     inbox.mark_drained(connection, one.ids, now)

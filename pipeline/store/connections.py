@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
 from pipeline.store.engine import put, stamp
 from pipeline.store.schema import connections
@@ -33,13 +33,24 @@ class ConnectionState:
 
 def load_states(engine: Engine) -> dict[tuple[str, str], ConnectionState]:
     with engine.connect() as connection:
-        rows = connection.execute(select(connections)).mappings().all()
+        return _load(connection)
+
+
+def _load(connection: Connection) -> dict[tuple[str, str], ConnectionState]:
+    rows = connection.execute(select(connections)).mappings().all()
     return {(row["client_id"], row["provider"]): ConnectionState(**row) for row in rows}
 
 
 def save_states(engine: Engine, states: list[ConnectionState], now: datetime) -> None:
+    with engine.begin() as connection:
+        save_states_in(connection, states, now)
+
+
+def save_states_in(connection: Connection, states: list[ConnectionState], now: datetime) -> None:
     """Record the outcome of a run for its connections. `since` keeps the time the present state began."""
-    known = load_states(engine)
+    if not states:
+        return
+    known = _load(connection)
     at = stamp(now)
     rows = []
     for new in states:
@@ -52,7 +63,4 @@ def save_states(engine: Engine, states: list[ConnectionState], now: datetime) ->
                 "last_success_at": at if new.state == "ok" else (old.last_success_at if old else None),
             }
         )
-    if not rows:
-        return
-    with engine.begin() as connection:
-        put(connection, connections, rows)
+    put(connection, connections, rows)

@@ -1,4 +1,4 @@
-"""Sync killed by SIGKILL, and two syncs of one home at once: nothing lost, nothing torn, no cursor ahead of its records or behind."""
+"""Sync killed by SIGKILL, and two syncs of one home at once: nothing lost, nothing torn, no cursor ahead of its records."""
 
 from __future__ import annotations
 
