@@ -37,6 +37,8 @@ ProviderOption = Annotated[str, typer.Option("--provider", help="Only this provi
 
 def main() -> None:
     """The entry point: known problems are one clear message, not a traceback."""
+    from sqlalchemy.exc import DBAPIError
+
     from connectors.base import ConnectorError
     from pipeline.demo import AnotherTown
     from pipeline.imports import ImportFailed
@@ -58,6 +60,13 @@ def main() -> None:
         StoreProblem,
     ) as problem:
         _complain(str(problem))
+        sys.exit(1)
+    except (OSError, DBAPIError) as problem:
+        said = problem.orig if isinstance(problem, DBAPIError) else problem
+        _complain(
+            f"This machine's disk or store failed: {said}. What was committed stays, the rest is read again. Run "
+            "`leadtrail doctor`, then this command once more."
+        )
         sys.exit(1)
 
 

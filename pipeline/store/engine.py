@@ -21,7 +21,13 @@ class StoreProblem(Exception):
 def open_store(url: str) -> Engine:
     """Connect, and bring the schema up to date if it is not. Raises StoreProblem."""
     if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(url.removeprefix("sqlite:///")).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreProblem(
+                f"The store's folder {folder} cannot be made ({error.strerror}). Set LEADTRAIL_HOME to one that can."
+            ) from None
     scheme, _, rest = url.partition("://")
     if scheme in ("postgres", "postgresql"):
         url = f"postgresql+psycopg://{rest}"
@@ -57,7 +63,8 @@ def put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]])
 def add(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
     """Insert a row unless its primary key is taken. Says whether it was inserted."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return connection.execute(dialect.insert(table).values(**row).on_conflict_do_nothing()).rowcount == 1
+    statement = dialect.insert(table).values(**row).on_conflict_do_nothing()
+    return connection.execute(statement.returning(*table.primary_key)).first() is not None  # rowcount is not kept
 
 
 def _sqlite_settings(connection: Any, _: Any) -> None:

@@ -70,6 +70,10 @@ class FeedState:
     seen: Seen = field(default_factory=Seen)
     version: int = 0
 
+    def moved(self, cursor: Cursor | None) -> None:
+        """The cursor is committed. Not sooner: a commit that failed is tried again."""
+        self.version, self.cursor = self.version + 1, cursor
+
 
 def load_feeds(engine: Engine, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str, str], FeedState]:
     """Every stored feed of the given (client, provider) connections."""
@@ -87,17 +91,19 @@ def load_feeds(engine: Engine, keys: Iterable[tuple[str, str]]) -> dict[tuple[st
 
 def commit_feed(
     connection: Connection, state: FeedState, cursor: Cursor | None, touched: Iterable[str], now: datetime
-) -> None:
+) -> bool:
     """Save a cursor and what has been seen. If another process has moved this feed meanwhile its cursor stands (all it covers
-    has landed), and it only forgets the content of the records we `touched` ("stream/record")."""
+    has landed), and it only forgets the content of the records we `touched` ("stream/record").
+
+    True: once the transaction is through, the state must be told (`FeedState.moved`)."""
     values = {"cursor": msgspec.json.encode(cursor).decode(), "seen": state.seen.pack(now)}
     if _save(connection, state, state.version, values, now):
-        state.version, state.cursor = state.version + 1, cursor
-        return
+        return True
     row = connection.execute(select(feeds).where(*_is(state)).with_for_update()).one()
     theirs = Seen(row.seen)
     theirs.forget(touched)
     _save(connection, state, row.version, {"cursor": row.cursor, "seen": theirs.pack(now)}, now)
+    return False
 
 
 def _save(connection: Connection, state: FeedState, version: int, values: Mapping[str, object], now: datetime) -> bool:
