@@ -14,6 +14,22 @@ from connectors.sandbox.twilio.webhooks import Signer
 
 Secrets = Callable[..., str]
 
+# what every account can list and nobody in town has: path -> the list's name
+EMPTY = {
+    "Addresses": "addresses",
+    "Applications": "applications",
+    "Calls": "calls",
+    "Conferences": "conferences",
+    "Keys": "keys",
+    "OutgoingCallerIds": "outgoing_caller_ids",
+    "Queues": "queues",
+    "Recordings": "recordings",
+    "Transcriptions": "transcriptions",
+    "Usage/Records": "usage_records",
+    "Usage/Records/Daily": "usage_records",
+    "Usage/Triggers": "usage_triggers",
+}
+
 
 @dataclass
 class Account:
@@ -60,6 +76,7 @@ class Account:
             "subresource_uris": {
                 "messages": f"{root}/Messages.json",
                 "incoming_phone_numbers": f"{root}/IncomingPhoneNumbers.json",
+                **{name: f"{root}/{path}.json" for path, name in EMPTY.items() if "/" not in path},
             },
             "uri": f"{root}.json",
         }

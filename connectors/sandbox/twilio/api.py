@@ -18,7 +18,7 @@ from connectors.base import Secret
 from connectors.sandbox.facts import Client, Sms, Town
 from connectors.sandbox.provider import Push, Reply, Request, SandboxProvider, World, json_reply
 from connectors.sandbox.twilio import lists
-from connectors.sandbox.twilio.accounts import Account, open_account, whole_second
+from connectors.sandbox.twilio.accounts import EMPTY, Account, open_account, whole_second
 from connectors.sandbox.twilio.messages import Message, opt_out_type
 from connectors.sandbox.twilio.refusals import Refusal, refused
 from connectors.sandbox.twilio.sending import create
@@ -175,6 +175,9 @@ class SandboxTwilio(SandboxProvider):
         if parts[0] == "IncomingPhoneNumbers":
             _only(request, "GET")
             return self._numbers(request, account, parts[1:])
+        if "/".join(parts) in EMPTY:
+            _only(request, "GET")
+            return lists.one_page(request, EMPTY["/".join(parts)], [])
         if parts[0] == "Messages" and len(parts) == 1:
             if request.method == "GET":
                 return lists.messages(request, account.mailbox, self.world.now(), self.slice)

@@ -31,26 +31,30 @@ def messages(request: Request, box: Mailbox, now: datetime, slice_: Slice) -> Re
     for name, side in (("To", "to"), ("From", "sender")):
         if name in filters:
             items = [message for message in items if getattr(message, side) == filters[name]]
-    return page(request, "messages", items[::-1], _start(filters, box, items, key), lambda m: m.shown(now), slice_)
+    start = _start(filters, box, items, key, _size(request))
+    return page(request, "messages", items[::-1], start, lambda m: m.shown(now), slice_)
 
 
-def _start(filters: dict[str, str], box: Mailbox, items: list[Message], key: Callable[[Message], Any]) -> int:
-    """Keyset: go on below the message that the token names, whatever has arrived above it since."""
+def _start(
+    filters: dict[str, str], box: Mailbox, items: list[Message], key: Callable[[Message], Any], size: int
+) -> int:
+    """Keyset: go on below the message that the token names (PA…), or end above it (PB…), whatever has arrived since."""
     token = filters.get("PageToken", "")
     if not token:
         if filters.get("Page", "0") != "0":
             raise Refusal(20001)
         return 0
-    last = box.known.get(token.removeprefix("PA"))
-    if last is None:
+    way, named = token[:2], box.known.get(token[2:])
+    if way not in ("PA", "PB") or named is None:
         raise Refusal(20001)
-    return len(items) - bisect_left(items, key(last), key=key)
+    below = len(items) - bisect_left(items, key(named), key=key)
+    return below if way == "PA" else max(0, below - 1 - size)
 
 
 def page(
     request: Request, name: str, items: Sequence[Any], start: int, show: Callable[[Any], bytes], slice_: Slice
 ) -> Reply:
-    size = min(1000, max(1, _number(request.param("PageSize"), 50)))
+    size = _size(request)
     number = _number(request.param("Page"), 0)
     shown, total = slice_(items, start, size, request)
     kept = [(key, value) for key, value in request.params if key not in ("Page", "PageToken", "PageSize")]
@@ -77,6 +81,10 @@ def page(
 def one_page(request: Request, name: str, items: list[dict[str, Any]]) -> Reply:
     """A list that is never long."""
     return page(request, name, items, 0, msgspec.json.encode, lambda every, _start, _size, _request: (every, 0))
+
+
+def _size(request: Request) -> int:
+    return min(1000, max(1, _number(request.param("PageSize"), 50)))
 
 
 def _number(text: str, default: int) -> int:
