@@ -11,6 +11,7 @@ import json
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import unquote
 from uuid import UUID
@@ -139,12 +140,16 @@ class SandboxHubSpot(SandboxProvider):
             case "account-info", ["api-usage", "daily", *_]:
                 usage = {"name": "private-apps-api-calls-daily", "usageLimit": 650_000, "currentUsage": self._asked}
                 return json_reply({"results": [{**usage, "fetchStatus": "SUCCESS"}]})
-            case "owners", [*number] if call.method == "GET":
-                return self._owners(call, *number)
-            case "pipelines", [kind, *number] if call.method == "GET":
-                return self._pipelines(call, kind, *number)
-            case "properties", [kind, *name]:
-                return self._properties(call, kind, *name)
+            case "owners", [] | [_] if call.method == "GET":
+                return self._owners(call, *call.rest)
+            case "pipelines", [kind, *rest] if call.method == "GET":
+                return self._pipelines(call, kind, rest)
+            case "pipelines-v1", [kind] if call.method == "GET" and kind_of(kind) == "deals":
+                return json_reply({"results": [_before_v3(one, "pipelineId") for one in call.portal.pipelines()]})
+            case "schemas", [] if call.method == "GET":  # nobody in town has made objects of their own
+                return json_reply({"results": []})
+            case "properties", [_] | [_, _]:
+                return self._properties(call, *call.rest)
             case "objects", [kind, number, "associations", *rest] if kind_of(kind):
                 return associations_api.one(call, call.kind(kind), number, rest)
             case "objects", [kind, *rest] if kind_of(kind):
@@ -251,14 +256,19 @@ class SandboxHubSpot(SandboxProvider):
             body["paging"] = call.paging(str(start + limit))
         return json_reply(body)
 
-    def _pipelines(self, call: Call, kind: str, number: str = "") -> Reply:
-        if kind_of(kind) != "deals":
-            return json_reply({"results": []})
-        call.need("crm.objects.deals.read")
-        found = [one for one in call.portal.pipelines() if number in ("", one["id"])]
-        if number and not found:
-            raise Refused(404, "OBJECT_NOT_FOUND", f"No pipeline {number}")
-        return json_reply(found[0] if number else {"results": found})
+    def _pipelines(self, call: Call, kind: str, rest: list[str]) -> Reply:
+        """All of them, one, its stages, or one stage: each step of the path goes one level down."""
+        if kind_of(kind) == "deals":
+            call.need("crm.objects.deals.read")
+        found: Any = call.portal.pipelines() if kind_of(kind) == "deals" else []
+        for i, part in enumerate(rest):
+            if i % 2 == 0:
+                found = next((one for one in found if one["id"] == part), {})
+            else:
+                found = found.get("stages") if part == "stages" else None
+            if not found:
+                raise Refused(404, "OBJECT_NOT_FOUND", f"No pipeline or stage {part}")
+        return json_reply({"results": found} if isinstance(found, list) else found)
 
     def _properties(self, call: Call, kind_name: str, name: str = "") -> Reply:
         kind = call.kind(kind_name)
@@ -288,7 +298,20 @@ def _family(parts: list[str]) -> tuple[str, str, list[str]]:
             return "account-info", version, rest
         case ["properties", "v2", kind, "properties"]:
             return "properties", "v2", [kind]
+        case ["crm-pipelines", "v1", "pipelines", *rest]:
+            return "pipelines-v1", "v1", rest
     return "", "", []
+
+
+def _before_v3(one: dict[str, Any], key: str) -> dict[str, Any]:
+    """A pipeline or stage as v1 gives it, which published connectors still read."""
+    made, changed = (round(datetime.fromisoformat(one[name]).timestamp() * 1000) for name in ("createdAt", "updatedAt"))
+    old = {name: value for name, value in one.items() if name in ("label", "displayOrder", "metadata")}
+    old |= {key: one["id"], "createdAt": made, "updatedAt": changed, "active": not one["archived"]}
+    if "stages" in one:
+        old |= {"objectType": "DEAL", "objectTypeId": "0-3", "default": one["id"] == "default"}
+        old["stages"] = [_before_v3(stage, "stageId") for stage in one["stages"]]
+    return old
 
 
 def _account(portal: Portal) -> dict[str, Any]:

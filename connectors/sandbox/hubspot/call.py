@@ -51,7 +51,7 @@ class Call:
         )
 
     def flag(self, name: str) -> bool:
-        return self.request.param(name) == "true"
+        return self.request.param(name).lower() == "true"  # the Python SDK sends `True`
 
     def names(self, name: str) -> list[str]:
         """A list in the query: `a,b` or repeated."""

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+# every account has these types; nobody in town uses them, but other connectors ask for them
+UNUSED = {
+    "products": "0-7",
+    "line_items": "0-8",
+    "quotes": "0-14",
+    "feedback_submissions": "0-19",
+    "forms": "0-28",
+    "deal_splits": "0-72",
+    "goal_targets": "0-74",
+}
 NUMBERS = {
     "contacts": "0-1",
     "companies": "0-2",
@@ -14,6 +24,7 @@ NUMBERS = {
     "calls": "0-48",
     "emails": "0-49",
     "leads": "0-136",
+    **UNUSED,
 }
 SINGULAR = {"companies": "company", **{name: name[:-1] for name in NUMBERS if name != "companies"}}
 _NAMES = {alias: name for name in NUMBERS for alias in (name, SINGULAR[name], NUMBERS[name])}
@@ -123,6 +134,7 @@ PROPERTIES: dict[str, dict[str, str]] = {
     "companies": {**_RECORD, "name": "string", "domain": "string", "phone": "phone_number"},
     "tickets": {**_RECORD, "subject": "string", "hs_pipeline": "enumeration", "hs_pipeline_stage": "enumeration"},
     "leads": {**_RECORD, "hs_lead_name": "string"},
+    **dict.fromkeys(UNUSED, _RECORD),
 }
 
 # given when a caller names no properties
