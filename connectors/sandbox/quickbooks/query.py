@@ -12,7 +12,15 @@ DEFAULT_PAGE, MAXIMUM_PAGE = 100, 1000
 
 
 class QueryError(Exception):
-    """Code 4000."""
+    """A statement QuickBooks cannot read."""
+
+    code, message, prefix = "4000", "Error parsing query", "QueryParserError"
+
+
+class UnknownEntity(QueryError):
+    """A statement it can read but not answer."""
+
+    code, message, prefix = "4001", "Invalid query", "QueryValidationError"
 
 
 @dataclass(frozen=True)
@@ -93,9 +101,10 @@ class _Parser:
             descending = self.taken("desc") or (self.taken("asc") and False)
         start = self.number() if self.taken("startposition") else 1
         size = self.number() if self.taken("maxresults") else DEFAULT_PAGE
-        if self.place < len(self.tokens) or start < 1:
+        if self.place < len(self.tokens):
             raise QueryError(f'Encountered " {self.peek()} " where the statement should end.')
-        return Query(entity, count, tuple(conditions), order, descending, start, min(size, MAXIMUM_PAGE))
+        # the .NET SDK counts from 0 and is answered
+        return Query(entity, count, tuple(conditions), order, descending, max(1, start), min(size, MAXIMUM_PAGE))
 
     def condition(self) -> Condition:
         prop, operator = self.word().lower(), self.word().lower()

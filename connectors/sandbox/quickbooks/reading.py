@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from connectors.sandbox.quickbooks.books import KINDS, Books, Row
-from connectors.sandbox.quickbooks.query import Query, QueryError
+from connectors.sandbox.quickbooks.query import Query, QueryError, UnknownEntity
 
 TIME = "metadata.lastupdatedtime"
 COMPARE = {"=": operator.eq, "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
@@ -16,6 +16,7 @@ ENTITIES = {entity.lower(): entity for entity, _ in KINDS.values()}
 EMPTY = {"bill", "billpayment", "budget", "class", "companycurrency", "department", "deposit", "employee", "item"}
 EMPTY |= {"journalentry", "paymentmethod", "purchase", "purchaseorder", "taxagency", "taxcode", "taxrate", "term"}
 EMPTY |= {"timeactivity", "transfer", "vendor", "vendorcredit"}
+ALONE = {"companyinfo": "CompanyInfo", "account": "Account"}  # of each there is one
 ACCOUNT = {"Id": "1", "Name": "Services", "AccountType": "Income", "Active": True, "SyncToken": "0", "sparse": False}
 
 
@@ -24,27 +25,33 @@ def found(books: Books, query: Query) -> tuple[str, list[Row]]:
     name = query.entity.lower()
     if name in ENTITIES:
         return ENTITIES[name], _matching(books, ENTITIES[name], query)
-    info = company_info(books)
-    if name == "companyinfo":
-        return "CompanyInfo", [Row("1", books.client.joined_at, lambda: info)]
-    if name == "account":
-        return "Account", [Row("1", books.client.joined_at, lambda: {**ACCOUNT, "MetaData": info["MetaData"]})]
+    if name in ALONE:
+        info = company_info(books)
+        only = info if name == "companyinfo" else {**ACCOUNT, "MetaData": info["MetaData"]}
+        return ALONE[name], _narrowed([Row("1", books.client.joined_at, lambda: only)], query, books)
     if name in EMPTY:
         return query.entity, []
-    raise QueryError(f"Metadata not found for entity {query.entity}.")
+    raise UnknownEntity(f"Metadata not found for Entity: {query.entity}")
 
 
 def _matching(books: Books, entity: str, query: Query) -> list[Row]:
     shelf = books.shelves[entity]
     ids = next((c for c in query.conditions if c.prop == "id" and c.operator in ("=", "in")), None)
-    times = [(c.operator, instant(c.values[0], books)) for c in query.conditions if c.prop == TIME]
     if ids:
         rows = [shelf.rows[row_id] for row_id in dict.fromkeys(ids.values) if row_id in shelf.rows]
     else:
-        floor = max((at for how, at in times if how in (">", ">=", "=")), default=None)
+        floor = max((at for how, at in _times(query, books) if how in (">", ">=", "=")), default=None)
         rows = shelf.since(floor) if floor else shelf.ordered()
-    rows = [row for row in rows if not row.deleted]
-    for how, at in times:
+    rows = _narrowed([row for row in rows if not row.deleted], query, books)
+    if entity == "Customer" and not any(c.prop == "active" for c in query.conditions):
+        rows = [row for row in rows if _field(row, "active") is not False]
+    if query.order not in ("", TIME):
+        rows.sort(key=lambda row: str(_field(row, query.order) or ""))
+    return rows[::-1] if query.descending else rows
+
+
+def _narrowed(rows: list[Row], query: Query, books: Books) -> list[Row]:
+    for how, at in _times(query, books):
         if how not in COMPARE:
             raise QueryError(f"Operator {how} does not fit a dateTime.")
         rows = [row for row in rows if COMPARE[how](row.updated, at)]
@@ -52,11 +59,11 @@ def _matching(books: Books, entity: str, query: Query) -> list[Row]:
         every = condition.prop == "active" and set(condition.values) == {"true", "false"}
         if condition.prop not in ("id", TIME) and not every:
             rows = [row for row in rows if condition.holds(_field(row, condition.prop))]
-    if entity == "Customer" and not any(c.prop == "active" for c in query.conditions):
-        rows = [row for row in rows if _field(row, "active") is not False]
-    if query.order not in ("", TIME):
-        rows.sort(key=lambda row: str(_field(row, query.order) or ""))
-    return rows[::-1] if query.descending else rows
+    return rows
+
+
+def _times(query: Query, books: Books) -> list[tuple[str, datetime]]:
+    return [(c.operator, instant(c.values[0], books)) for c in query.conditions if c.prop == TIME]
 
 
 def company_info(books: Books) -> dict[str, Any]:

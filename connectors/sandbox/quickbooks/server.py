@@ -132,8 +132,7 @@ class SandboxQuickBooks(SandboxProvider):
         except Refused as refused:
             return _json({"Fault": refused.fault(), "time": self._time(client)}, refused.status)
         except QueryError as error:
-            fault = Refused(400, "4000", "Error parsing query", f"QueryParserError: {error}").fault()
-            return _json({"Fault": fault, "time": self._time(client)}, 400)
+            return _json({"Fault": _unanswered(error), "time": self._time(client)}, 400)
 
     def _company(self, books: Books, rest: Sequence[str], request: Request) -> Reply:
         if rest[0] == "query":
@@ -210,8 +209,7 @@ class SandboxQuickBooks(SandboxProvider):
             try:
                 answers.append(name + b'"QueryResponse":' + self._query(books, item.get("Query", ""), request) + b"}")
             except QueryError as error:
-                fault = Refused(400, "4000", "Error parsing query", f"QueryParserError: {error}").fault()
-                answers.append(name + b'"Fault":' + msgspec.json.encode(fault) + b"}")
+                answers.append(name + b'"Fault":' + msgspec.json.encode(_unanswered(error)) + b"}")
         return b"[" + b",".join(answers) + b"]"
 
     def _capture(self, books: Books, request: Request) -> bytes:
@@ -332,6 +330,10 @@ def _basic(request: Request) -> tuple[str, str] | None:
         return None
     user, _, password = base64.b64decode(encoded).decode().partition(":")
     return user, password
+
+
+def _unanswered(error: QueryError) -> dict[str, Any]:
+    return Refused(400, error.code, error.message, f"{error.prefix}: {error}").fault()
 
 
 def _throttled() -> Refused:
