@@ -84,7 +84,11 @@ class SandboxSearchConsole(SandboxProvider):
         }
 
     def credentials(self, client: Client, root: str) -> dict[str, Any]:
-        return {"service_account": self.service_account(root), "site_urls": [properties(client)[0]]}
+        return {
+            "service_account": self.service_account(root),
+            "authorized_user": {"type": "authorized_user", "token_uri": root + "/token", **self.user_credentials()},
+            "site_urls": [properties(client)[0]],
+        }
 
     def records(self) -> Iterator[tuple[str, str, str, str]]:
         for client in self.town.clients:
@@ -136,6 +140,8 @@ class SandboxSearchConsole(SandboxProvider):
             case "GET", ["sites", site]:
                 entry = self._entry(site)
                 return json_reply(entry) if entry else self._forbidden(site)
+            case "GET", ["sites", site, "sitemaps"]:  # nobody in town has handed one in
+                return json_reply({}) if self._entry(site) else self._forbidden(site)
             case "POST", ["sites", site, "searchAnalytics", "query"]:
                 return self._query(site, request)
         return failure(404, "notFound", "Requested entity was not found.")
