@@ -276,28 +276,29 @@ class CallRail(Connector):
         if stream == "calls":
             asked["relative_pagination"] = "true"
         answer = self.api.get(path, into, params=asked)
-        links, number, last, repeats = set(), 1, b"", 0
+        links: set[str] = set()
+        number, last, repeats = 1, None, 0
         while True:
             yield answer.items
-            number += 1
+            number, link = number + 1, ""
+            first = bytes(answer.items[0]) if answer.items else b""
+            last, repeats = first, repeats + 1 if first == last else 0
             if answer.has_next_page is not None:
                 if not (answer.has_next_page and answer.next_page):
                     return
                 link = self.api.own(answer.next_page)
-                repeats = 3 if link in links else 0
-                links.add(link)
             else:
                 full = len(answer.items) >= PER_PAGE if answer.total_pages is None else number <= answer.total_pages
                 if not answer.items or not full:
                     return
-                link, first = "", bytes(answer.items[0])
-                last, repeats = first, repeats + 1 if first == last else 0
-            if repeats >= 3:
+            if link in links or repeats >= 3:
                 raise ContractChanged(
                     f"the list of {stream} answers the same page again and again.",
                     connection=self.connection,
                     fix="What was read is kept; the next run tries again. Report this if it stays.",
                 )
+            if link:
+                links.add(link)
             answer = self.api.get(link, into) if link else self.api.get(path, into, params={**asked, "page": number})
 
     def _single(self, stream: str, record_id: str, now: datetime) -> Record:

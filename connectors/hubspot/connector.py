@@ -35,7 +35,16 @@ from connectors.http import Http
 from connectors.hubspot import webhooks
 from connectors.hubspot.account import HubSpotAccount, Portal
 from connectors.hubspot.kinds import KINDS, LINKS, Kind
-from connectors.hubspot.objects import Listing, changed, links, listed, missing_properties, read, require_properties
+from connectors.hubspot.objects import (
+    Listing,
+    Trail,
+    changed,
+    links,
+    listed,
+    missing_properties,
+    read,
+    require_properties,
+)
 from connectors.hubspot.records import record
 from connectors.hubspot.tasks import TaskWriter
 from connectors.oauth import TokenVault
@@ -163,11 +172,11 @@ class HubSpot(Connector):
     def _owners(self, now: datetime) -> Iterator[Page]:
         """Archived owners too: old deals still name them."""
         for archived in ("false", "true"):
-            after = ""
+            trail, after = Trail(self.api, "owners"), ""
             while True:
                 params = {"limit": 100, "archived": archived, **({"after": after} if after else {})}
                 page = self.api.get(self.api.path("owners"), Listing, params=params)
-                after = page.after
+                after = trail.after(page, page.results)
                 cursor = {"read_at": _text(now)} if archived == "true" and not after else None
                 yield Page("owners", [record(raw) for raw in page.results], cursor)
                 if not after:

@@ -25,6 +25,7 @@ from connectors.hubspot.kinds import Kind
 from connectors.hubspot.records import record
 
 SEARCH_PAGE = 200
+EMPTY_PAGES = 3
 
 
 class _Next(msgspec.Struct):
@@ -47,6 +48,25 @@ class Paged(msgspec.Struct, kw_only=True):
 
 class Listing(Paged):
     results: list[msgspec.Raw]
+
+
+class Trail:
+    """The pages of one list so far. One that comes back to a page, or brings nothing page after page, would never end."""
+
+    def __init__(self, api: HubSpotAccount, what: str, begun_at: str = "") -> None:
+        self._api, self._what, self._been, self._empty = api, what, {begun_at}, 0
+
+    def after(self, page: Paged, items: Sequence[msgspec.Raw]) -> str:
+        """Where the page after the one with these items starts; "" at the end."""
+        self._empty = 0 if items else self._empty + 1
+        if page.after and (page.after in self._been or self._empty == EMPTY_PAGES):
+            raise ContractChanged(
+                f"the list of {self._what} does not come to an end.",
+                connection=self._api.connection,
+                fix="Stopped instead of reading it for ever; the next run goes on from the same place.",
+            )
+        self._been.add(page.after)
+        return page.after
 
 
 class _Found(msgspec.Struct):
@@ -107,6 +127,7 @@ def listed(
     api: HubSpotAccount, kind: Kind, *, archived: bool, after: str, only_ids: bool = False
 ) -> Iterator[tuple[list[Record], str]]:
     """Pages of the whole list from `after` on, each with where the next one starts ("" at the end)."""
+    trail = Trail(api, kind.name, after)
     while True:
         params = {
             "limit": 100 if only_ids else kind.page,
@@ -118,13 +139,7 @@ def listed(
         if after:
             params["after"] = after
         page = api.get(api.path("objects", f"/{kind.name}"), Listing, params=params)
-        if page.after and page.after == after:
-            raise ContractChanged(
-                f"the list of {kind.name} names the same page as its next one.",
-                connection=api.connection,
-                fix="Stopped instead of reading it for ever; the next run goes on from the same place.",
-            )
-        after = page.after
+        after = trail.after(page, page.results)
         yield [record(raw) for raw in page.results], after
         if not after:
             return
@@ -213,6 +228,7 @@ def links(api: HubSpotAccount, kind: Kind, ids: Sequence[str]) -> list[Record]:
     answers: dict[str, bytes | msgspec.Raw] = {}
     so_far: dict[str, list[msgspec.Raw]] = {}
     inputs: list[dict[str, str]] = [{"id": one} for one in dict.fromkeys(ids)]
+    trails: dict[str, Trail] = {}
     while inputs:
         batch, inputs = api.post(path, Batch, json={"inputs": inputs}), []
         for raw in batch.results:
@@ -223,7 +239,8 @@ def links(api: HubSpotAccount, kind: Kind, ids: Sequence[str]) -> list[Record]:
             whole = len(to) == len(link.to)
             answers[one] = raw if whole else msgspec.json.encode({"from": link.from_, "to": to})
             if link.after:
-                inputs.append({"id": one, "after": link.after})
+                trail = trails.setdefault(one, Trail(api, f"contacts of one of the {kind.name}"))
+                inputs.append({"id": one, "after": trail.after(link, link.to)})
         for raw in batch.errors:
             error = _only(api, raw, "NO_ASSOCIATIONS_FOUND", f"contacts of {kind.name}")
             answers.update({one: raw for one in error.context.get("fromObjectId", []) if one not in answers})

@@ -15,6 +15,7 @@ Listings go by key, not by offset: a row that is edited meanwhile moves to the e
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +25,7 @@ from connectors.base import (
     Accepted,
     Connector,
     ConnectorError,
+    ContractChanged,
     ContractError,
     Cursor,
     Health,
@@ -178,6 +180,7 @@ class QuickBooks(Connector):
         """Every row of an entity, oldest change first; then those we knew and did not meet again. Returns how many rows
         had to be left out because QuickBooks fails on them: pages are halved until the bad row is alone."""
         stream, edge, size, left_out = STREAMS[entity], set[bytes](), PAGE, 0
+        pages: deque[list[str]] = deque(maxlen=3)
         while True:
             self._stop_at_budget(progress, now)
             try:
@@ -199,6 +202,9 @@ class QuickBooks(Connector):
                 break
             edge = _advance(listing, records)
             yield self._saved(stream, fresh, progress, now)
+            pages.append(_ids(records))
+            if pages.count(pages[0]) == pages.maxlen:  # twice is what a full page of one second looks like
+                raise self._endless(stream)
         yield Page(stream, fresh)
         unmet = sorted(record_id for record_id in table.known if record_id not in listing.ids)
         for start in range(0, len(unmet), IDS_PER_QUERY):
@@ -208,6 +214,13 @@ class QuickBooks(Connector):
         table.known, table.listing = listing.ids, None
         yield self._saved(stream, (), progress, now)
         return left_out
+
+    def _endless(self, stream: str) -> ContractChanged:
+        return ContractChanged(
+            f"QuickBooks gives the same page of {stream} again and again.",
+            connection=self.connection,
+            fix="What was read is kept; the next run tries again. Report this if it stays.",
+        )
 
     def _changes(self, progress: Progress, now: datetime) -> Iterator[Page]:
         """What changed since the last poll. A full answer is asked for again entity by entity, and one that is full

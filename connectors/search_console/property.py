@@ -23,6 +23,7 @@ from connectors.search_console.sign_in import GoogleToken
 
 SITES = "/webmasters/v3/sites"
 PAGE_ROWS = 25_000  # the most Google takes for `rowLimit`
+MOST_PAGES = 40  # Google gives 50,000 rows of a day; our longest span has some 10,000
 QUOTA_PAUSE = 15.0  # seconds; the quota is counted by the minute, so four pauses outlast it
 LOAD_PAUSE = timedelta(minutes=15)  # Google's advice for the short-term load quota
 QUOTA_REASONS = ("quotaExceeded", "rateLimitExceeded", "userRateLimitExceeded", "dailyLimitExceeded")
@@ -127,6 +128,8 @@ class Property(Account):
             if repeats == 2:
                 raise self._changed("keeps giving the same page")
             start, before = start + PAGE_ROWS, bytes(body)
+            if start == MOST_PAGES * PAGE_ROWS:
+                raise self._changed("gives rows without end")
 
     def _read(self, body: msgspec.Raw) -> Answer:
         try:
