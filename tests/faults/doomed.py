@@ -1,4 +1,4 @@
-"""A sync that dies by SIGKILL: `python tests/faults/doomed.py POINT N [PROVIDER]`, at the Nth time it passes POINT.
+"""A sync that dies by SIGKILL: `python tests/faults/doomed.py POINT N [PROVIDER [CLIENT]]`, at the Nth time it passes POINT.
 
 POINT is "segment" (a file is written, nothing committed), "commit" (just after a commit), "page" (a page was taken in),
 "token received" (a rotated token, not yet stored), "token saved" (stored, not yet used), or "-" to live.
@@ -54,7 +54,8 @@ def save_or_die(self: StoredVault, tokens: Any) -> None:
 
 StoredVault.save = save_or_die  # type: ignore[method-assign]
 
-outcomes = Office.from_env().sync(now=datetime.now(UTC), provider=sys.argv[3] if len(sys.argv) > 3 else "")
+provider, client = [*sys.argv[3:], "", ""][:2]
+outcomes = Office.from_env().sync(now=datetime.now(UTC), provider=provider, client=client)
 for outcome in outcomes:
     if outcome.state != "ok":
         sys.stdout.write(f"{outcome.client_id}/{outcome.provider} {outcome.state}: {outcome.reason} {outcome.fix}\n")
