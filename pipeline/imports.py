@@ -46,6 +46,8 @@ def import_export(
         keys = content_keys(client_id, connector.provider, page.stream, page.records)
         landing.add([Batch(client_id, connector.provider, page.stream, "import", now, page.records, keys)])
         count += len(page.records)
+    if not count:
+        raise ImportFailed(f"{path} has no rows below its header. Is it the right export? Nothing was landed.")
     landing.flush()
     return count
 

@@ -98,7 +98,8 @@ def _migrate(engine: Engine) -> None:
             "Upgrade Leadtrail."
         ) from None
     except DBAPIError as error:
+        said = " ".join(str(error.orig).split())
         raise StoreProblem(
-            f"The store {where} cannot be used: {str(error.orig).strip()}. Is it running, readable, and on a disk with "
+            f"The store {where} cannot be used: {said}. Is it running, readable, and on a disk with "
             "space? LEADTRAIL_STORE_URL says where it is."
         ) from None
