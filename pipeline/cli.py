@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from pipeline.clients import ClientsFileError
 from pipeline.office import Office
@@ -75,12 +75,13 @@ def _complain(problem: str, mark: str = "[red]✗[/red]") -> None:
     err.print(f"{mark} {escape(problem)}", highlight=False, soft_wrap=True)
 
 
-def _table(*titles: str) -> Table:
-    """Long words are broken, never cut off: they are names that a person must copy."""
-    table = Table(box=None)
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    return table
+def _tell(findings: Sequence[tuple[str, str, str, str]]) -> None:
+    """(mark, name, what was found, what to do) as lines: a command in them can be copied, however narrow the window."""
+    wide = max((len(name) for _, name, _, _ in findings), default=0)
+    for mark, name, found, fix in findings:
+        out.print(f"{mark} {escape(name.ljust(wide))}  {escape(found)}", highlight=False, soft_wrap=True)
+        if fix:
+            out.print(f"  {'':{wide}}  [dim]→[/dim] {escape(fix)}", highlight=False, soft_wrap=True)
 
 
 def now_utc() -> datetime:
@@ -232,11 +233,8 @@ def check(
     if as_json:
         out.print_json(json.dumps([result.__dict__ for result in results]))
     else:
-        table = _table("connection", "", "what", "what to do")
-        for one in results:
-            mark = "[green]✓[/green]" if one.ok else "[red]✗[/red]"
-            table.add_row(one.connection, mark, escape(one.message), escape(one.fix))
-        out.print(table)
+        marks = {True: "[green]✓[/green]", False: "[red]✗[/red]"}
+        _tell([(marks[one.ok], one.connection, one.message, one.fix) for one in results])
     if not all(result.ok for result in results):
         raise typer.Exit(1)
 
@@ -308,10 +306,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
         out.print_json(json.dumps([finding.__dict__ for finding in findings]))
     else:
         marks = {"ok": "[green]✓[/green]", "warn": "[yellow]![/yellow]", "problem": "[red]✗[/red]"}
-        table = _table("", "what", "found", "what to do")
-        for finding in findings:
-            table.add_row(marks[finding.level], finding.what, escape(finding.found), escape(finding.fix))
-        out.print(table)
+        _tell([(marks[one.level], one.what, one.found, one.fix) for one in findings])
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(1)
 
