@@ -19,6 +19,7 @@ from uuid import UUID
 from connectors.base import Secret
 from connectors.sandbox.facts import Client, Town
 from connectors.sandbox.hubspot import associations_api, events, objects_api
+from connectors.sandbox.hubspot.bodies import problem
 from connectors.sandbox.hubspot.call import Call
 from connectors.sandbox.hubspot.portal import Facts, Portal
 from connectors.sandbox.hubspot.schema import kind_of, property_body, scope_of
@@ -169,10 +170,10 @@ class SandboxHubSpot(SandboxProvider):
     def _json(self, request: Request) -> Any:
         if request.method not in ("POST", "PUT", "PATCH") or not request.body:
             return {}
-        try:
-            return json.loads(request.body)
-        except ValueError:
-            raise Refused(400, "VALIDATION_ERROR", "Invalid input JSON on line 1, column 1") from None
+        wrong = problem(request.method, request.body)
+        if wrong:
+            raise Refused(400, "VALIDATION_ERROR", f"Invalid input JSON on line 1, column 1: {wrong}")
+        return json.loads(request.body)
 
     # ---- limits ----
 
@@ -296,7 +297,7 @@ def _family(parts: list[str]) -> tuple[str, str, list[str]]:
             return family, version, rest
         case ["account-info", version, *rest] if version in (*CLASSIC, *DATED):
             return "account-info", version, rest
-        case ["properties", "v2", kind, "properties"]:
+        case ["properties", "v1" | "v2", kind, "properties"] | [kind, "v2", "properties"]:
             return "properties", "v2", [kind]
         case ["crm-pipelines", "v1", "pipelines", *rest]:
             return "pipelines-v1", "v1", rest
