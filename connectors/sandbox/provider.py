@@ -44,7 +44,7 @@ class Request:
 
     @property
     def form(self) -> list[tuple[str, str]]:
-        return parse_qsl(self.body.decode(), keep_blank_values=True)
+        return parse_qsl(self.body.decode(errors="replace"), keep_blank_values=True)
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,7 @@ class SandboxProvider(ABC):
     """One provider over the whole town. `name` is its key and its path prefix."""
 
     name: ClassVar[str]
+    at_root: ClassVar[str] = ""  # first part of the paths that the provider's own links give from the host's root
 
     def __init__(self, town: Town, world: World) -> None:
         self.town, self.world = town, world

@@ -33,6 +33,7 @@ class Sandbox:
 
     def __init__(self, providers: list[SandboxProvider], world: World, origin: str) -> None:
         self.providers = {provider.name: provider for provider in providers}
+        self.at_root = {provider.at_root: provider for provider in providers if provider.at_root}
         self.world, self.origin = world, origin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,6 +45,8 @@ class Sandbox:
         if prefix == "_sandbox":
             return await _reply(send, await self._control(scope["method"], path, body))
         provider = self.providers.get(prefix)
+        if prefix in self.at_root:  # a client that resolves such a link as a browser would
+            provider, path = self.at_root[prefix], f"{prefix}/{path}"
         if provider is None:
             return await _reply(send, json_reply({"error": f"no such provider: {prefix}"}, 404))
         request = Request(
@@ -52,7 +55,7 @@ class Sandbox:
             query=scope["query_string"].decode("ascii"),
             headers={key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]},
             body=body,
-            root=f"{self.origin}/{prefix}",
+            root=f"{self.origin}/{provider.name}",
         )
         await self._serve(provider, request, send)
 

@@ -31,6 +31,7 @@ PATH = re.compile(r"/2010-04-01/Accounts(?:/(?P<account>\w+)(?P<rest>/.*)?)?\.js
 
 class SandboxTwilio(SandboxProvider):
     name = "twilio"
+    at_root = "2010-04-01"  # `next_page_uri` and its like
 
     def __init__(self, town: Town, world: World) -> None:
         super().__init__(town, world)

@@ -34,4 +34,5 @@ class Refusal(Exception):
 def refused(code: int) -> Reply:
     status, message = WORDS[code]
     more = f"https://www.twilio.com/docs/errors/{code}"
-    return json_reply({"code": code, "message": message, "more_info": more, "status": status}, status)
+    challenge = {"www-authenticate": 'Basic realm="Twilio API"'} if status == 401 else None
+    return json_reply({"code": code, "message": message, "more_info": more, "status": status}, status, challenge)
