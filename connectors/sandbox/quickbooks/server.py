@@ -40,6 +40,15 @@ class Refused(Exception):
         return {"Error": [{"Message": self.message, "Detail": self.detail, "code": self.code}], "type": self.kind}
 
 
+class _Item(msgspec.Struct):
+    bId: str = ""
+    Query: str = ""
+
+
+class _Batch(msgspec.Struct):
+    BatchItemRequest: list[_Item]
+
+
 class SandboxQuickBooks(SandboxProvider):
     name = "quickbooks"
 
@@ -126,6 +135,8 @@ class SandboxQuickBooks(SandboxProvider):
             if allowed != realm or client is None:
                 raise Refused(403, "3100", "message=ApplicationAuthorizationFailed; errorCode=003100; statusCode=403")
             self._meter(realm)
+            if request.method not in ("GET", "POST"):
+                return Reply(405, b"<html><body>Method Not Allowed</body></html>", {"content-type": "text/html"})
             if "json" not in request.headers.get("accept", "") and request.param("format") != "json":
                 return Reply(200, b"<IntuitResponse/>", {"content-type": "application/xml;charset=UTF-8"})
             return self._company(self.books(client.client_id), rest, request)
@@ -136,7 +147,7 @@ class SandboxQuickBooks(SandboxProvider):
 
     def _company(self, books: Books, rest: Sequence[str], request: Request) -> Reply:
         if rest[0] == "query":
-            sql = request.body.decode() if request.method == "POST" else request.param("query")
+            sql = request.body.decode(errors="replace") if request.method == "POST" else request.param("query")
             return self._answer(b'"QueryResponse":' + self._query(books, sql, request), books)
         if rest[0] == "batch" and request.method == "POST":
             return self._answer(b'"BatchItemResponse":' + self._batch(books, request), books)
@@ -200,14 +211,17 @@ class SandboxQuickBooks(SandboxProvider):
         return b'{"%s":[%s],"startPosition":%d,"maxResults":%d}' % (entity.encode(), listed, query.start, len(page))
 
     def _batch(self, books: Books, request: Request) -> bytes:
-        items = msgspec.json.decode(request.body)["BatchItemRequest"]
+        try:
+            items = msgspec.json.decode(request.body, type=_Batch).BatchItemRequest
+        except msgspec.DecodeError as error:
+            raise Refused(400, "2010", "Request has invalid or unsupported property", str(error)) from None
         if len(items) > BATCH_LIMIT:
             raise Refused(400, "1040", "Batch size exceeded", f"At most {BATCH_LIMIT} items are allowed.")
         answers = []
         for item in items:
-            name = b'{"bId":' + msgspec.json.encode(item.get("bId", "")) + b","
+            name = b'{"bId":' + msgspec.json.encode(item.bId) + b","
             try:
-                answers.append(name + b'"QueryResponse":' + self._query(books, item.get("Query", ""), request) + b"}")
+                answers.append(name + b'"QueryResponse":' + self._query(books, item.Query, request) + b"}")
             except QueryError as error:
                 answers.append(name + b'"Fault":' + msgspec.json.encode(_unanswered(error)) + b"}")
         return b"[" + b",".join(answers) + b"]"
@@ -245,7 +259,11 @@ class SandboxQuickBooks(SandboxProvider):
     def _revoke(self, request: Request) -> Reply:
         if _basic(request) not in {self.app(client) for client in self.town.clients}:
             return _json({"error": "invalid_client"}, 401)
-        self.tokens.revoke(msgspec.json.decode(request.body).get("token", ""))
+        try:
+            token = msgspec.json.decode(request.body, type=dict[str, str]).get("token", "")
+        except msgspec.DecodeError:
+            token = dict(request.form).get("token", "")
+        self.tokens.revoke(token)
         return Reply(200, b"", _headers())
 
     # ---- webhooks ----

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
@@ -32,6 +31,31 @@ class Asked(NamedTuple):
     limit: int
 
 
+class _Filter(msgspec.Struct, omit_defaults=True):
+    dimension: str | None = None
+    operator: str | None = None
+    expression: str = ""
+
+
+class _Group(msgspec.Struct, omit_defaults=True):
+    filters: list[_Filter] | None = None
+
+
+class _Body(msgspec.Struct, rename="camel", omit_defaults=True):
+    """The shape of the body; enums and numbers are checked by hand."""
+
+    start_date: str = ""
+    end_date: str = ""
+    dimensions: list[str] | None = None
+    type: str | None = None
+    search_type: str | None = None
+    data_state: str | None = None
+    aggregation_type: str | None = None
+    dimension_filter_groups: list[_Group] | None = None
+    start_row: int | None = None
+    row_limit: int | None = None
+
+
 class Refused(Exception):
     """A request that Google answers with 400."""
 
@@ -39,9 +63,9 @@ class Refused(Exception):
 def read_query(body: bytes) -> Asked:
     """Check a body as Google does. Unknown keys pass; enums may be `byPage` or `BY_PAGE`."""
     try:
-        asked = json.loads(body or b"{}")
-    except ValueError:
-        raise Refused("Invalid JSON payload received.") from None
+        asked = msgspec.to_builtins(msgspec.json.decode(body or b"{}", type=_Body))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(f"Invalid JSON payload received. {error}") from None
     first, last = _day_of(asked, "startDate"), _day_of(asked, "endDate")
     if first > last:
         raise Refused("startDate must not be after endDate.")
