@@ -173,7 +173,7 @@ class SandboxCallRail(SandboxProvider):
             return json_reply({"error": "Method not allowed"}, 405)
         book = self.book(client.client_id, request.root)
         book.account.root = request.root
-        if request.path == "/v3/a.json":
+        if request.path == "/v3/a.json" and request.method == "GET":
             account = {
                 "id": book.account.id,
                 "name": client.name,
@@ -204,7 +204,14 @@ class SandboxCallRail(SandboxProvider):
             rows = [account.user(n) for n in range(len(client.staff))]
         elif resource == "tags":
             names = sorted({tag for item in book.streams["calls"].values() for tag in item.fact.tags})
-            level = {"tag_level": "company", "color": "gray1", "company_id": account.company_id, "status": "enabled"}
+            level = {
+                "tag_level": "company",
+                "color": "gray1",
+                "background_color": "gray1",
+                "company_id": account.company_id,
+                "status": "enabled",
+                "created_at": account.company(active=True)["created_at"],
+            }
             rows = [{"id": n, "name": name, **level} for n, name in enumerate(names, 1)]
         else:
             return NOT_FOUND
@@ -298,14 +305,15 @@ class SandboxCallRail(SandboxProvider):
         asked = json_object(request.body)
         if asked is None:
             return json_reply({"error": "Invalid JSON"}, 400)
-        if stream == "calls" and "value" in asked:
+        if stream == "calls" and asked.get("value") is not None:
             return json_reply({"error": "Internal Server Error"}, 500)  # as documented users met it
-        known = {key: value for key, value in asked.items() if key in WRITABLE[stream]}
+        known = {key: value for key, value in asked.items() if key in WRITABLE[stream] and value is not None}
         if known.pop("spam", False) is True:
             self.mark_spam(book.account.client.client_id, item.id)
         if "append_tags" in known:
             tags = book.render(stream, item)["tags"]
-            known["tags"] = [*tags, *(tag for tag in known.pop("append_tags") if tag not in tags)]
+            more = known.pop("append_tags")
+            known["tags"] = [*tags, *(tag for tag in more if tag not in tags)] if isinstance(more, list) else tags
         item.edits.update({key: None if value == "" else value for key, value in known.items()})
         self.world.wrote(self.name, f"update_{stream}", {"id": item.id, **asked})
         return json_reply(projected(stream, request)(book.render(stream, item, whole=True)))

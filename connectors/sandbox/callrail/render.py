@@ -110,7 +110,6 @@ class Account:
             "swap_ppc_override": None,
             "swap_landing_override": None,
             "swap_cookie_duration": 6,
-            "swap_cookie_duration_unit": "months",
             "callscore_enabled": False,
             "keyword_spotting_enabled": False,
             "form_capture": True,
