@@ -12,11 +12,13 @@ from sqlalchemy import Engine
 from connectors.base import Connector
 from connectors.registry import CONNECTORS
 from pipeline.clients import ClientConfig, ClientsFileError, ConnectionConfig, load_clients
+from pipeline.connection_run import Outcome
 from pipeline.directory import write_directory
 from pipeline.settings import Settings
 from pipeline.store.connections import load_states
 from pipeline.store.engine import open_store
-from pipeline.sync import Outcome, Workshop, sync
+from pipeline.sync import sync
+from pipeline.workshop import Workshop
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from pipeline.sync import Outcome
+from pipeline.connection_run import Outcome
 
 
 def sync_table(outcomes: Sequence[Outcome]) -> Table:

@@ -9,11 +9,11 @@ from sqlalchemy import func, select
 
 from connectors.base import Connector, Stream
 from connectors.registry import CONNECTORS, connector_class
+from pipeline.connection_run import Outcome
 from pipeline.landing import SCHEMA
 from pipeline.office import Office
 from pipeline.store.connections import load_states
 from pipeline.store.schema import segments
-from pipeline.sync import Outcome
 
 OWNER = "team:client-success"
 CHECK = "every_client_synced"

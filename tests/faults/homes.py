@@ -24,12 +24,14 @@ from connectors.http import Clock, Http
 from connectors.registry import CONNECTORS, connector_class
 from connectors.sandbox.provider import Fault, World
 from connectors.sandbox.run import RunningSandbox
+from pipeline.connection_run import Outcome
 from pipeline.demo import running_intake
 from pipeline.office import Office
 from pipeline.settings import Settings
 from pipeline.store.connections import ConnectionState, load_states
 from pipeline.store.schema import feeds
-from pipeline.sync import Outcome, Workshop, sync
+from pipeline.sync import sync
+from pipeline.workshop import Workshop
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 SMALL = {"seed": 7, "clients": 2, "months": 2, "leads_per_month": 15, "end": TODAY}

@@ -20,7 +20,7 @@ from connectors.oauth import MemoryVault
 from connectors.sandbox.run import RunningSandbox, start_sandbox
 from connectors.thumbtack import Thumbtack, ThumbtackOptions
 from pipeline.store.schema import leases
-from pipeline.sync import Workshop
+from pipeline.workshop import Workshop
 from tests.conftest import Http, Stub
 from tests.faults.homes import SMALL, Home, served, wait_for, watched
 
