@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -47,6 +48,11 @@ def main() -> None:
     from pipeline.warehouse import BuildFailed, Busy
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(
+            logging.WARNING
+        )  # loggers that chat (dagster's) reach the root handler whatever its logger's level
+    os.umask(0o077)  # what we write holds people's calls and messages: for the user that runs us alone
     try:
         app()
     except (
