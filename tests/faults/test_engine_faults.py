@@ -300,8 +300,8 @@ def test_a18_a_long_backfill_does_not_hold_up_another_clients_news(
     """In one run: what the quick client brought is durable, and its state good, long before the slow one ends."""
     big, quick = clients
     home.clock = Clock()
-    monkeypatch.setattr(pipeline.landing, "FLUSH_SECONDS", 0.3)
-    fail(sandbox, "slow", provider="callrail", path=callrail_account(sandbox, big), times=None, seconds=0.4)
+    monkeypatch.setattr(pipeline.landing, "FLUSH_SECONDS", 0.2)
+    fail(sandbox, "slow", provider="callrail", path=callrail_account(sandbox, big), times=None, seconds=0.2)
     backfill = threading.Thread(target=home.sync, args=("callrail",))
     started = time.monotonic()
     backfill.start()
@@ -330,7 +330,7 @@ def test_a18_a_sync_beside_a_backfill_takes_no_more_than_twice_as_long(
         return time.monotonic() - started
 
     alone = min(live() for _ in range(3))
-    fail(sandbox, "slow", provider="callrail", path=callrail_account(sandbox, big), times=None, seconds=0.3)
+    fail(sandbox, "slow", provider="callrail", path=callrail_account(sandbox, big), times=None, seconds=0.2)
     backfill = threading.Thread(target=home.sync, args=("callrail",), kwargs={"clients": (big,)})
     backfill.start()
     try:

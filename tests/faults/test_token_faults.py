@@ -22,7 +22,7 @@ from connectors.thumbtack import Thumbtack, ThumbtackOptions
 from pipeline.store.schema import leases
 from pipeline.workshop import Workshop
 from tests.conftest import Http, Stub
-from tests.faults.homes import SMALL, Home, served, wait_for, watched
+from tests.faults.homes import SMALL, Home, fail, served, watched
 
 DOOMED = "tests/faults/doomed.py"
 TOKEN = "/oauth2/v1/tokens/bearer"
@@ -58,6 +58,15 @@ def a_minute_passes(home: Home) -> None:
     with home.engine.begin() as connection:
         left = connection.execute(update(leases).values(expires_at="2000-01-01")).rowcount
     assert left >= 1, "the killed process held no lock"
+
+
+def reconnected_by_a_person(home: Home, client_id: str) -> Home:
+    """The home with a refresh token that the client has just authorised."""
+    quickbooks = home.sandbox.providers["quickbooks"]
+    [client] = [client for client in home.sandbox.town.clients if client.client_id == client_id]
+    fresh = str(quickbooks.tokens.authorise(quickbooks.realm(client))["refresh_token"])
+    secret = f"{client_id}_quickbooks_refresh_token".upper().replace("-", "_")
+    return Home(home.sandbox, home.path, clock=home.clock, environ={secret: fresh})
 
 
 @pytest.mark.parametrize(
@@ -167,9 +176,7 @@ def test_a14_a_new_secret_resumes_at_the_next_run(home: Home, sandbox: RunningSa
     quickbooks.tokens.revoke_realm(realm)
     assert home.sync("quickbooks")[name].state == "needs_person"
     assert home.sync("quickbooks")[name].skipped
-    fresh = str(quickbooks.tokens.authorise(realm)["refresh_token"])
-    secret = f"{one}_quickbooks_refresh_token".upper().replace("-", "_")
-    outcome = Home(sandbox, home.path, clock=Clock(), environ={secret: fresh}).sync("quickbooks")[name]
+    outcome = reconnected_by_a_person(home, one).sync("quickbooks")[name]
     assert outcome.state == "ok"
     assert not outcome.skipped
 
@@ -179,12 +186,23 @@ def test_a14_a_new_secret_resumes_at_the_next_run(home: Home, sandbox: RunningSa
 def test_a12_a_hundred_kills_around_a_rotation_never_end_in_silence(
     home: Home, sandbox: RunningSandbox, one: str, rotation: str
 ) -> None:
-    sandbox.providers["quickbooks"].tokens.rotation = rotation
+    tokens, name = sandbox.providers["quickbooks"].tokens, f"{one}/quickbooks"
+    tokens.rotation = rotation
+    kills, reconnected = 0, 0
     for n in range(100):
-        point = ("token received", "token saved", "page")[n % 3]
-        process = home.process(DOOMED, point, str(1 + n % 2), "quickbooks")
-        wait_for(lambda process=process: process.poll() is not None, 120)  # type: ignore[misc]
-        with home.engine.begin() as connection:
-            connection.execute(update(leases).values(expires_at="2000-01-01"))
-        for name, outcome in home.sync("quickbooks").items():
-            assert outcome.state == "ok" or (outcome.state == "needs_person" and home.state(name).fix), name
+        fail(sandbox, "revoked_token", provider="quickbooks", path="/v3/company")  # makes a rotation necessary
+        process = home.process(DOOMED, ("token received", "token saved")[n % 2], "1", "quickbooks", one)
+        process.communicate(timeout=120)
+        kills += process.returncode == -signal.SIGKILL
+        a_minute_passes(home)
+        sandbox.world.faults.clear()
+        fail(sandbox, "revoked_token", provider="quickbooks", path="/v3/company")
+        outcome = home.sync("quickbooks", clients=(one,))[name]
+        if outcome.state != "ok":
+            assert (rotation, outcome.state) == ("strict", "needs_person")
+            assert "authorise again" in home.state(name).fix
+            home = reconnected_by_a_person(home, one)
+            reconnected += 1
+            assert home.sync("quickbooks", clients=(one,))[name].state == "ok"
+    assert kills == 100
+    assert reconnected == (50 if rotation == "strict" else 0)
