@@ -102,6 +102,7 @@ class CallRail(Connector):
 
     def __init__(self, options: Any, *, connection: str, http: Http, vault: TokenVault | None = None) -> None:
         super().__init__(options, connection=connection, http=http, vault=vault)
+        self._visible: tuple[datetime, dict[str, str]] | None = None
         key = options.api_key.reveal()
         self.api = Api(
             http,
@@ -149,7 +150,7 @@ class CallRail(Connector):
         read = self._conversations if feed == "text_messages" else self._by_date
         fields = hashlib.sha256(FIELDS[feed].encode()).hexdigest()[:12]
         companies: dict[str, Any] = cursor["companies"] if cursor and cursor["fields"] == fields else {}
-        wanted, failures = self._wanted(companies)
+        wanted, failures = self._wanted(companies, now)
         for company in wanted:
             try:
                 for records, state in read(feed, company, companies.get(company), now):
@@ -343,9 +344,13 @@ class CallRail(Connector):
         heads = [read_head(raw) for items in self._pages("companies", {}) for raw in items]
         return {str(head.id): head.status or "active" for head in heads}
 
-    def _wanted(self, known: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, ConnectorError]]]:
+    def _wanted(self, known: Mapping[str, Any], now: datetime) -> tuple[list[str], list[tuple[str, ConnectorError]]]:
         """The companies to read, and those that should be there but that the key does not see (any more)."""
-        visible = self._companies()
+        if (
+            self._visible is None or self._visible[0] != now
+        ):  # one look for all feeds of a run: the account's quota is small
+            self._visible = now, self._companies()
+        visible = self._visible[1]
         wanted = list(self.options.company_ids) or [
             company for company, status in visible.items() if status == "active"
         ]
