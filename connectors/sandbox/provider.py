@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -20,6 +20,17 @@ import msgspec
 from connectors.sandbox.facts import Client, Town
 
 T = TypeVar("T")
+FaultKind = Literal[
+    "429",
+    "500",
+    "500_after_commit",
+    "slow",
+    "reset",
+    "truncated",
+    "revoked_token",
+    "duplicate_pages",
+    "shifted_pages",
+]
 
 
 @dataclass(frozen=True)
@@ -75,16 +86,16 @@ class Push:
 
 @dataclass
 class Fault:
-    """`kind`: 429, 500, slow, reset, truncated, revoked_token, duplicate_pages, shifted_pages. Applies to the next
-    `times` matching requests (None: until cleared) after skipping `after` of them, each with `probability`."""
+    """Applies to the next `times` matching requests (None: until cleared) after skipping `after` of them, each with
+    `probability`. `500_after_commit` is known to Twilio only."""
 
-    kind: str
+    kind: FaultKind
     provider: str = ""
     path: str = ""  # substring of the raw path
     times: int | None = 1
     after: int = 0
     probability: float = 1.0
-    retry_after: str = ""  # for 429: a number of seconds or an HTTP date; "" sends no header
+    retry_after: str | int = ""  # for 429: a number of seconds or an HTTP date; "" sends no header
     seconds: float = 2.0  # for slow
 
 

@@ -11,13 +11,14 @@ POST /_sandbox/clock {"now": ISO time}     set the providers' clock (DELETE: rea
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from connectors.sandbox.provider import Fault, Reply, Request, SandboxProvider, World, json_reply
 from connectors.sandbox.push import send_all
@@ -26,6 +27,16 @@ log = logging.getLogger("leadtrail.sandbox")
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+class _Clock(msgspec.Struct, forbid_unknown_fields=True):
+    now: Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class _Push(msgspec.Struct, forbid_unknown_fields=True):
+    to: str
+    providers: list[str] | None = None
+    clients: list[str] | None = None
 
 
 class Sandbox:
@@ -43,7 +54,11 @@ class Sandbox:
         raw_path = (scope.get("raw_path") or scope["path"].encode()).decode("ascii").split("?")[0]
         prefix, _, path = raw_path.lstrip("/").partition("/")
         if prefix == "_sandbox":
-            return await _reply(send, await self._control(scope["method"], path, body))
+            try:
+                reply = await self._control(scope["method"], path, body)
+            except msgspec.DecodeError as error:
+                reply = json_reply({"error": str(error)}, 422)
+            return await _reply(send, reply)
         provider = self.providers.get(prefix)
         if prefix in self.at_root:  # a client that resolves such a link as a browser would
             provider, path = self.at_root[prefix], f"{prefix}/{path}"
@@ -69,8 +84,8 @@ class Sandbox:
             else:
                 status = {"429": 429, "500": 500, "revoked_token": 401}[before.kind]
                 reply = provider.error(status, request)
-                if before.retry_after:
-                    reply = Reply(reply.status, reply.body, {**reply.headers, "retry-after": before.retry_after})
+                if before.retry_after != "":
+                    reply = Reply(reply.status, reply.body, {**reply.headers, "retry-after": str(before.retry_after)})
                 return await _reply(send, reply)
         try:
             reply = provider.handle(request)
@@ -85,14 +100,7 @@ class Sandbox:
 
     async def _control(self, method: str, path: str, body: bytes) -> Reply:
         if path == "faults" and method == "POST":
-            asked = json.loads(body)
-            for one in asked if isinstance(asked, list) else [asked]:
-                unknown = set(one) - {f.name for f in fields(Fault)}
-                if unknown or "kind" not in one:
-                    return json_reply(
-                        {"error": f"a fault has {[f.name for f in fields(Fault)]}, not {sorted(unknown)}"}, 422
-                    )
-                self.world.faults.append(Fault(**{**one, "kind": str(one["kind"])}))
+            self.world.faults += _faults(body, self.providers)
             return json_reply({"faults": len(self.world.faults)})
         if path == "faults" and method == "DELETE":
             self.world.faults.clear()
@@ -102,11 +110,11 @@ class Sandbox:
         if path == "records":
             return json_reply(self.counts())
         if path == "clock":
-            self.world.set_now(datetime.fromisoformat(json.loads(body)["now"]) if method == "POST" else None)
+            self.world.set_now(msgspec.json.decode(body, type=_Clock).now if method == "POST" else None)
             return json_reply({"now": self.world.now().isoformat()})
         if path == "push" and method == "POST":
-            asked = json.loads(body)
-            return json_reply(await self.push(asked["to"], only=asked.get("providers"), clients=asked.get("clients")))
+            asked = msgspec.json.decode(body, type=_Push)
+            return json_reply(await self.push(asked.to, only=asked.providers, clients=asked.clients))
         return json_reply({"error": "unknown control", "see": __doc__}, 404)
 
     def counts(self) -> dict[str, dict[str, dict[str, int]]]:
@@ -130,6 +138,21 @@ class Sandbox:
         queue.sort(key=lambda item: item[1].at, reverse=True)
         sent, refused = await asyncio.to_thread(send_all, queue, to)
         return {"acknowledged": dict(sent), "refused": dict(refused), "total": sent.total()}
+
+
+def _faults(body: bytes, providers: Collection[str]) -> list[Fault]:
+    """One fault or several. A misspelt one would never strike, so nothing unknown is let in."""
+    asked = msgspec.json.decode(body)
+    asked = msgspec.convert(asked if isinstance(asked, list) else [asked], list[dict[str, Any]])
+    names = [field.name for field in fields(Fault)]
+    unknown = {key for one in asked for key in one} - set(names)
+    if unknown:
+        raise msgspec.ValidationError(f"a fault has {names}, not {sorted(unknown)}")
+    faults = msgspec.convert([{**one, "kind": str(one.get("kind", ""))} for one in asked], list[Fault], strict=False)
+    strangers = {fault.provider for fault in faults} - {"", *providers}
+    if strangers:
+        raise msgspec.ValidationError(f"a fault's provider is one of {sorted(providers)}, not {sorted(strangers)}")
+    return faults
 
 
 async def _read(receive: Receive) -> bytes:
