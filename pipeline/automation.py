@@ -6,7 +6,8 @@ import dagster as dg
 
 from connectors.registry import CONNECTORS, connector_class
 from pipeline.office import Office
-from pipeline.store.inbox import waiting
+from pipeline.store.inbox import newest_waiting
+from pipeline.tags import WEBHOOKS_ONLY
 
 # after the quarter-hour syncs have landed; one build serves them all
 BUILD_CRON = "8,23,38,53 * * * *"
@@ -66,7 +67,7 @@ def _inbox_sensor(provider: str) -> dg.SensorDefinition:
             f"drain_{provider}",
             selection=dg.AssetSelection.groups(provider).downstream(),
             description=f"Bring waiting webhooks of {connector_class(provider).title} to landing and build on them.",
-            tags={"dagster/max_runtime": str(MAX_SYNC_SECONDS)},
+            tags={"dagster/max_runtime": str(MAX_SYNC_SECONDS), WEBHOOKS_ONLY: "true"},
             executor_def=dg.in_process_executor,
         ),
         minimum_interval_seconds=DRAIN_SECONDS,
@@ -74,9 +75,11 @@ def _inbox_sensor(provider: str) -> dg.SensorDefinition:
         description="Starts a run when webhooks wait in the inbox. Correctness does not rest on it: any sync drains them.",
     )
     def inbox_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        count = sum(number for (_, name), number in waiting(Office.from_env().engine).items() if name == provider)
-        if not count:
-            return dg.SkipReason("No webhooks wait.")
+        count, newest = newest_waiting(Office.from_env().engine, provider)
+        if newest <= int(
+            context.cursor or 0
+        ):  # what waits still was looked at before: it needs its provider, or a person
+            return dg.SkipReason("No new webhooks wait.")
         active = context.instance.get_runs_count(
             dg.RunsFilter(
                 job_name=f"drain_{provider}", statuses=[dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED]
@@ -84,6 +87,7 @@ def _inbox_sensor(provider: str) -> dg.SensorDefinition:
         )
         if active:
             return dg.SkipReason(f"{count} webhooks wait; a run is already at work.")
+        context.update_cursor(str(newest))
         return dg.RunRequest(tags={"leadtrail/webhooks_waiting": str(count)})
 
     return inbox_sensor

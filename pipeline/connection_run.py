@@ -147,7 +147,7 @@ class ConnectionRun:
 
     def _must_wait(self, before: ConnectionState) -> bool:
         """Has the provider asked us to come back later, or is a person needed and nothing has changed?"""
-        if self.drain_only or before.options_print != self.outcome.options_print:
+        if before.options_print != self.outcome.options_print:
             return False
         if before.state == "deferred" and before.retry_at:
             return self.now < datetime.fromisoformat(before.retry_at)

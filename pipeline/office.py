@@ -72,10 +72,11 @@ class Office:
         provider: str = "",
         streams: set[tuple[str, str]] | None = None,
         on_done: Callable[[Outcome], None] | None = None,
+        drain_only: bool = False,
     ) -> list[Outcome]:
         """Sync what the clients file names; see `pipeline.sync.sync`."""
         configs = self.connections(client=client, provider=provider)
-        return sync(self.workshop, configs, now=now, streams=streams, on_done=on_done)
+        return sync(self.workshop, configs, now=now, streams=streams, on_done=on_done, drain_only=drain_only)
 
     def write_directory(self) -> None:
         """Tell the next build who is served and how their connections stand."""

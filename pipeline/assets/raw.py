@@ -14,6 +14,7 @@ from pipeline.landing import SCHEMA
 from pipeline.office import Office
 from pipeline.store.connections import load_states
 from pipeline.store.schema import segments
+from pipeline.tags import WEBHOOKS_ONLY
 
 OWNER = "team:client-success"
 CHECK = "every_client_synced"
@@ -67,7 +68,12 @@ def _provider_assets(connector: type[Connector]) -> dg.AssetsDefinition:
         selected = context.op_execution_context.selected_asset_keys
         wanted = {(connector.provider, name) for name, key in names.items() if key in selected}
         office = Office.from_env()
-        outcomes = office.sync(now=datetime.now(UTC), provider=connector.provider, streams=wanted)
+        outcomes = office.sync(
+            now=datetime.now(UTC),
+            provider=connector.provider,
+            streams=wanted,
+            drain_only=WEBHOOKS_ONLY in context.run.tags,
+        )
         for outcome in outcomes:
             if outcome.state != "ok":
                 context.log.warning(f"{outcome.client_id}: {outcome.state}. {outcome.reason} {outcome.fix}")

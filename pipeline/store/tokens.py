@@ -10,18 +10,19 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import Engine, delete, update
+from sqlalchemy import Engine, delete, select, update
 
 from connectors.oauth import Tokens
 from pipeline.store.engine import add, stamp
 from pipeline.store.schema import leases
 from pipeline.store.sealed import Sealed
 
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(minutes=5)  # longer than a refresh may take with all its attempts
 
 
 class StoredVault:
-    """A `TokenVault` in the store. The lock is a lease: a process that dies holding it delays the others by a minute at most."""
+    """A `TokenVault` in the store. The lock is a lease: one that a process of this machine left when it died is taken over at
+    once, one of another machine when it ends."""
 
     def __init__(self, engine: Engine, sealed: Sealed, connection: str, clock: Callable[[], datetime]) -> None:
         self._engine, self._sealed, self._now = engine, sealed, clock
@@ -49,7 +50,23 @@ class StoredVault:
         now = self._now()
         values = {"holder": holder, "expires_at": stamp(now + LEASE)}
         with self._engine.begin() as connection:
-            expired = (leases.c.name == self._name, leases.c.expires_at < stamp(now))
-            if connection.execute(update(leases).where(*expired).values(**values)).rowcount:
-                return True
+            held = connection.execute(select(leases).where(leases.c.name == self._name).with_for_update()).first()
+            if held is not None and (held.expires_at < stamp(now) or _is_dead(held.holder)):
+                taken = (leases.c.name == self._name, leases.c.holder == held.holder)
+                return connection.execute(update(leases).where(*taken).values(**values)).rowcount == 1
             return add(connection, leases, {"name": self._name, **values})
+
+
+def _is_dead(holder: str) -> bool:
+    """Was it a process of this machine that is no more?"""
+    host, _, rest = holder.partition(":")
+    process = rest.partition(":")[0]
+    if host != socket.gethostname() or not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # alive, and somebody else's
+        return False
+    return False

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from connectors.registry import CONNECTORS, connector_class
+from pipeline.tags import WEBHOOKS_ONLY
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -104,12 +105,15 @@ def test_a_waiting_webhook_starts_one_run_of_its_providers_assets_and_what_is_bu
     sensor = definitions.resolve_sensor_def("angi_inbox")
     with dg.instance_for_test() as instance:
         quiet = sensor.evaluate_tick(dg.build_sensor_context(instance=instance))
-        assert quiet.skip_message == "No webhooks wait."
+        assert quiet.skip_message == "No new webhooks wait."
         request = WebhookRequest("https://leadtrail.test/webhooks/acme/angi", {}, b"{}", NOW)
         store_events(Office.from_env().engine, [Event("acme", "angi", "once", request)])
         woken = sensor.evaluate_tick(dg.build_sensor_context(instance=instance))
+        later = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=woken.cursor))
     assert len(woken.run_requests or []) == 1
+    assert not later.run_requests, "an event that could not be drained starts no run after run"
     job = definitions.resolve_job_def("drain_angi")
+    assert job.tags[WEBHOOKS_ONLY] == "true", "asks no provider for news"
     keys = {key.to_user_string() for key in job.asset_layer.selected_asset_keys}
     assert {"angi/leads", "staging/stg_angi__leads", "operations/published_warehouse"} <= keys
     assert "callrail/calls" not in keys
