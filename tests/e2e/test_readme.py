@@ -134,7 +134,7 @@ def test_the_readme_lists_every_command() -> None:
 def test_folders_exist() -> None:
     named = [cells[0] for cells in table_rows(section(README, "Where things are")) if cells[0].startswith("`")]
     folders = [name.strip("`") for name in named if (ROOT / name.strip("`")).is_dir()]
-    assert folders == ["connectors/", "connectors/sandbox/", "pipeline/", "dbt_project/", "tests/", "docs/"]
+    assert folders == ["connectors/", "connectors/sandbox/", "pipeline/", "dbt_project/", "bench/", "tests/", "docs/"]
 
 
 def test_settings_are_those_of_the_code() -> None:
