@@ -145,7 +145,7 @@ class CallRail(Connector):
     def pull(self, feed: str, cursor: Cursor | None, *, now: datetime) -> Iterator[Page]:
         self._check_options()
         if feed in ("companies", "trackers"):
-            yield from self._whole_list(feed)
+            yield from self._whole_list(feed, now)
             return
         read = self._conversations if feed == "text_messages" else self._by_date
         fields = hashlib.sha256(FIELDS[feed].encode()).hexdigest()[:12]
@@ -162,16 +162,20 @@ class CallRail(Connector):
         if failures:
             raise self._partial(feed, failures)
 
-    def _whole_list(self, stream: str) -> Iterator[Page]:
+    def _whole_list(self, stream: str, now: datetime) -> Iterator[Page]:
         ours = set(self.options.company_ids)
+        visible: dict[str, str] = {}
         for items in self._pages(stream, {}):
             records = []
             for raw in items:
                 head = read_head(raw)
                 company = head.id if stream == "companies" else head.company.id if head.company else None
+                visible[str(head.id)] = head.status or "active"
                 if not ours or company in ours:
                     records.append(as_record(stream, raw, head))
             yield Page(stream, records)
+        if stream == "companies":
+            self._visible = now, visible
 
     def _by_date(
         self, stream: str, company: str, state: Mapping[str, Any] | None, now: datetime

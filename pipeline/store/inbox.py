@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from connectors.base import WebhookRequest
@@ -73,18 +73,25 @@ def _storable(key: str) -> str:
     return key if len(key) <= 300 and "\x00" not in key else hashlib.sha256(key.encode()).hexdigest()
 
 
+# built once: every connection asks in every sync, and building it takes longer than running it
+_PENDING = (
+    select(inbox)
+    .where(
+        inbox.c.client_id == bindparam("of_client"),
+        inbox.c.provider == bindparam("of_provider"),
+        inbox.c.state == "stored",
+        inbox.c.id > bindparam("after"),
+    )
+    .order_by(inbox.c.id)
+    .limit(bindparam("most"))
+)
+
+
 def pending(engine: Engine, client_id: str, provider: str, *, limit: int, after: int = 0) -> list[Stored]:
     """The oldest events of a connection that wait to be drained."""
-    query = (
-        select(inbox)
-        .where(
-            inbox.c.client_id == client_id, inbox.c.provider == provider, inbox.c.state == "stored", inbox.c.id > after
-        )
-        .order_by(inbox.c.id)
-        .limit(limit)
-    )
+    wanted = {"of_client": client_id, "of_provider": provider, "after": after, "most": limit}
     with engine.connect() as connection:
-        rows = connection.execute(query).all()
+        rows = connection.execute(_PENDING, wanted).all()
     return [
         Stored(
             row.id,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, Engine, delete, func, select
+from sqlalchemy import Connection, Engine, bindparam, delete, func, select
 
 from pipeline.store.engine import put, stamp
 from pipeline.store.schema import secrets
@@ -46,6 +46,11 @@ def load_key(key: str, home: Path) -> bytes:
     return path.read_bytes()
 
 
+_SEALED = select(secrets.c.sealed).where(
+    secrets.c.name == bindparam("of_name")
+)  # built once: asked for with every call
+
+
 class Sealed:
     """Named values, encrypted."""
 
@@ -54,7 +59,7 @@ class Sealed:
 
     def get(self, name: str) -> str | None:
         with self._engine.connect() as connection:
-            sealed = connection.execute(select(secrets.c.sealed).where(secrets.c.name == name)).scalar()
+            sealed = connection.execute(_SEALED, {"of_name": name}).scalar()
         if sealed is None:
             return None
         try:
