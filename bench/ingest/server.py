@@ -2,7 +2,7 @@
 
     /v3/a/{account}/calls.json      N calls, evenly over the year before END, newest first; by page or by relative links,
                                     within start_date and end_date if they are given
-    /v3/a/{account}/...             a tiny CallRail account: five records in each list once `/_round` was asked for
+    /v3/a/{account}/...             a tiny CallRail account: some five records in each list once `/_round` was asked for
     /v3/company/{realm}/...         a tiny QuickBooks company: five changes of each entity, likewise
 
 Calls are rendered once, side by side in one buffer: a page is a slice of it. One thread for each connection, plain sockets.
@@ -115,9 +115,10 @@ class Provider:
         self.requests += 1
         url = urlsplit(target)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
-        if url.path == "/_round":
-            self.round, self.requests, before = self.round + 1, 0, self.requests
-            return [b'{"requests":%d}' % (before - 1)]
+        if url.path in ("/_round", "/_count"):
+            self.round += url.path == "/_round"
+            self.requests, before = 0, self.requests
+            return [b"%d" % (before - 1)]
         if url.path.startswith("/v3/a/ACC1/") and url.path.endswith("/calls.json"):
             return self._calls(url.path, query)
         if url.path.startswith("/v3/a/"):
