@@ -126,7 +126,7 @@ class Angi(Connector):
         branch = _text(fields.get("spEntityId"))
         if self.options.sp_entity_ids and branch and branch not in map(str, self.options.sp_entity_ids):
             return Received(quarantine=[("it belongs to an Angi account that is not one of this client's", payload)])
-        return Received(records=[("leads", Record(record_id, payload, occurred_at=request.received_at))])
+        return Received(records=[("leads", Record(record_id, payload, occurred_at=request.sent_at))])
 
     def _payload(self, body: bytes) -> bytes:
         """The body; in the call-reporting program with a word of ours in front, since it does not say that its phones may

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
@@ -160,6 +161,16 @@ class WebhookRequest:
     method: str = "POST"
     tail: str = ""
 
+    @property
+    def sent_at(self) -> datetime:
+        """When it was sent, as far as it says (the `Date` header of HTTP): a delivery that waited in a queue, or history that is
+        sent again. `received_at` if it does not say, or says what cannot be."""
+        try:
+            said = parsedate_to_datetime(self.headers["date"]).astimezone(UTC)
+        except (KeyError, ValueError):
+            return self.received_at
+        return min(said, self.received_at)
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -288,7 +299,7 @@ class Connector(ABC):
         return replace(
             request,
             url=path.rsplit("/", ends)[0] if ends and not self.keeps_tail else path,
-            headers={name: request.headers[name] for name in self.kept_headers if name in request.headers},
+            headers={name: request.headers[name] for name in (*self.kept_headers, "date") if name in request.headers},
             tail=request.tail if self.keeps_tail else "",
         )
 

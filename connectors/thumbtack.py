@@ -294,7 +294,7 @@ class Thumbtack(Connector):
         record = Record(
             event.record_id,
             event.payload,
-            occurred_at=event.happened_at or request.received_at,
+            occurred_at=event.happened_at or request.sent_at,
             updated_at=event.changed_at,
         )
         return Received(records=[(event.stream, record)])

@@ -9,6 +9,7 @@ import http.client
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import format_datetime
 from threading import Lock
 from urllib.parse import urlsplit
 
@@ -71,6 +72,8 @@ class _Line:
         self._connection.putrequest(push.method, path, skip_accept_encoding=True)
         for name, value in push.sign(url).items():
             self._connection.putheader(name, value)
+        # history is told late: the one header of HTTP for that
+        self._connection.putheader("Date", format_datetime(push.at, usegmt=True))
         self._connection.putheader("Content-Length", str(len(push.body)))
         self._connection.endheaders(push.body)
         answer = self._connection.getresponse()

@@ -174,7 +174,7 @@ class Twilio(Connector):
             return Received(quarantine=[("a Twilio webhook of another account", payload)])
         if not self._mine(event.item):
             return Received(quarantine=[("a message of a number that is not this client's", payload)])
-        came = Record(event.key, payload, occurred_at=request.received_at)
+        came = Record(event.key, payload, occurred_at=request.sent_at)
         # An answer from a customer should not wait for the next poll; for a status the event itself says all.
         return Received([("message_events", came)], refetch=[("messages", event.item.sid)] if event.inbound else ())
 

@@ -10,6 +10,7 @@
   create or replace table landing.segments as
     select split_part(segment, '/', 1) as provider, split_part(segment, '/', 2) as stream, segment
     from (select substr(file, length('{{ landing_path() }}/') + 1) as segment from glob('{{ landing_path() }}/*/*/*.parquet')) as files;
+  {{ note_build() }}
 {% endmacro %}
 
 {# Paths of the segments this model must read now: all of the stream's, or the ones it has not read yet. #}
@@ -33,6 +34,16 @@
 {% endmacro %}
 
 {% macro note_loaded(provider, stream) %}
+  {%- if not is_incremental() %}
+  insert into landing.touched_records select {{ this_build() }}, '{{ provider }}', '{{ stream }}', null;
+  {%- else %}
+  {%- set segments = pending_segments(provider, stream) %}
+  {%- if segments %}
+  insert into landing.touched_records
+  select distinct {{ this_build() }}, '{{ provider }}', '{{ stream }}', client_id || ':' || record_id
+  from ({{ read_segments(segments, with_payload=false) }}) as landed;
+  {%- endif %}
+  {%- endif %}
   insert into landing.loaded_segments
   select '{{ this.identifier }}', segment from landing.segments
   where provider = '{{ provider }}' and stream = '{{ stream }}'

@@ -19,7 +19,7 @@ from pipeline.warehouse import publish, sole_writer
 
 POOL = "warehouse"  # one writer at a time: its limit is 1 in dagster.yaml
 OWNER = "team:data"
-_SHOWN = ("staging", "operations")
+_SHOWN = ("staging", "operations", "timeline", "attribution", "metrics", "client_safe")
 
 
 class Translator(DagsterDbtTranslator):
@@ -28,6 +28,8 @@ class Translator(DagsterDbtTranslator):
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
         if dbt_resource_props["resource_type"] == "source":
             return "leadtrail" if dbt_resource_props["source_name"] == "leadtrail" else None
+        if dbt_resource_props["resource_type"] == "seed":
+            return "seeds"
         layer, *area = dbt_resource_props["fqn"][1:-1]
         if layer == "staging" and area:
             return f"{area[0]}_staging"
@@ -111,7 +113,11 @@ def _table_metadata(unique_ids: set[str], target: Path, settings: Settings) -> d
             columns = tables.get(schema, {}).get(table, {})
             rows = connection.execute(f'select count(*) from "{schema}"."{table}"').fetchone()  # noqa: S608
             compiled = target / "compiled" / node["package_name"] / node["original_file_path"]
-            parents = parents_of(node, list(columns), compiled.read_text(), tables, settings.dbt_target / "lineage")
+            parents = (
+                {}
+                if node["resource_type"] == "seed"
+                else parents_of(node, list(columns), compiled.read_text(), tables, settings.dbt_target / "lineage")
+            )
             out[unique_id] = {
                 "dagster/row_count": rows[0] if rows else 0,
                 "dagster/column_schema": dg.TableSchema(

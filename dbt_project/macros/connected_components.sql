@@ -1,0 +1,108 @@
+{# Materialization: the model's SQL gives edges (a, b, part) between text nodes, a = b for a node alone; the result is one row for each
+   node: (node, component, part), where component is the least node it hangs together with.
+
+   Each round every node takes the least label seen from its neighbours' labels, gives that to the node its own label names, and then
+   jumps to its label's label (FastSV: rounds grow with the logarithm of the longest chain, where plain label passing needs as many rounds as
+   the chain is long). Rounds are tables, because engines without recursion and engines that inline CTEs must run it too.
+
+   `part` names what is computed together. When a model is built on, the edges must be all edges of the touched parts, and
+   config.replaces says which rows of earlier builds go: 'parts' (those in the log of touched clusters) or 'components' (those of every
+   node named; they are logged as touched clusters, before and after). A node with no part is named only to be taken away. #}
+{% materialization connected_components, default %}
+  {%- set target = this.incorporate(type='table') -%}
+  {%- set existing = load_cached_relation(this) -%}
+  {%- set building_on = continues_components() and not (config.require('replaces') == 'components' and component_everything('keys')) -%}
+  {%- set edges = component_table('edges') -%}
+  {%- set labels = [component_table('even'), component_table('odd')] -%}
+  {{ run_hooks(pre_hooks, inside_transaction=False) }}
+  {{ run_hooks(pre_hooks, inside_transaction=True) }}
+
+  {% do create_component_table(edges, "
+    with given as (" ~ sql ~ ")
+    select a as u, b as v, part from given
+    union
+    select b as u, a as v, part from given") %}
+  {% do create_component_table(labels[0], "select u as node, least(u, min(" ~ in_bytes('v') ~ ")) as label, 1 as moved from " ~ edges ~ " group by u") %}
+  {%- set round = namespace(number=0, settled=false) -%}
+  {%- for _ in range(60) -%}
+    {%- if not round.settled -%}
+      {%- set now, next = labels[round.number % 2], labels[(round.number + 1) % 2] -%}
+      {% do create_component_table(next, "
+        with jumped as (
+          select here.node, here.label, above.label as label_above from " ~ now ~ " as here inner join " ~ now ~ " as above on here.label = above.node
+        ),
+        seen as (
+          select edges.u as node, min(" ~ in_bytes('jumped.label_above') ~ ") as least
+          from " ~ edges ~ " as edges inner join jumped on edges.v = jumped.node
+          group by edges.u
+        ),
+        offers as (
+          select node, label_above as offer from jumped
+          union all
+          select node, least from seen
+          union all
+          select jumped.label, seen.least from jumped inner join seen on jumped.node = seen.node
+        ),
+        taken as (select node, min(" ~ in_bytes('offer') ~ ") as label from offers group by node)
+        select taken.node, taken.label, case when taken.label <> before.label then 1 else 0 end as moved
+        from taken inner join " ~ now ~ " as before on taken.node = before.node") %}
+      {%- set round.number = round.number + 1 -%}
+      {%- set moved = run_query("select coalesce(sum(moved), 0) from " ~ next).columns[0].values()[0] | int -%}
+      {%- if moved == 0 -%}{%- set round.settled = true -%}{%- endif -%}
+    {%- endif -%}
+  {%- endfor -%}
+  {%- if not round.settled -%}{{ exceptions.raise_compiler_error(this.identifier ~ ' did not settle in 60 rounds') }}{%- endif -%}
+
+  {%- set result = "
+    select settled.node, settled.label as component, parts.part
+    from " ~ labels[round.number % 2] ~ " as settled
+    inner join (select u as node, min(part) as part from " ~ edges ~ " where part is not null group by u) as parts on settled.node = parts.node" -%}
+  {%- if not building_on -%}
+    {%- if existing -%}{% do adapter.drop_relation(existing) %}{%- endif -%}
+    {% call statement('main') %}{{ create_table_as(False, target, result) }}{% endcall %}
+    {%- if config.require('replaces') == 'components' -%}
+      {% do run_query("insert into landing.touched_clusters select " ~ this_build() ~ ", null") %}
+    {%- endif -%}
+  {%- elif config.require('replaces') == 'components' -%}
+    {%- set reached = "(select distinct component from " ~ target ~ " where node in (select u from " ~ edges ~ "))" -%}
+    {% do run_query("insert into landing.touched_clusters select " ~ this_build() ~ ", component from " ~ reached ~ " as reached
+        union select " ~ this_build() ~ ", label from " ~ labels[round.number % 2]) %}
+    {% call statement('main') %}
+      delete from {{ target }} where component in {{ reached }};
+      insert into {{ target }} (node, component, part) {{ result }};
+    {% endcall %}
+  {%- else -%}
+    {% call statement('main') %}
+      delete from {{ target }} where {{ 'true' if component_everything() else 'part in (select touched from landing.touched_clusters where build > ' ~ component_progress() ~ ')' }};
+      insert into {{ target }} (node, component, part) {{ result }};
+    {% endcall %}
+  {%- endif -%}
+  {% do run_query("delete from landing.progress where model = '" ~ this.identifier ~ "'") %}
+  {% do run_query("insert into landing.progress select '" ~ this.identifier ~ "', max(build) from landing.builds") %}
+  {%- for relation in [edges] + labels -%}{% do adapter.drop_relation(relation) %}{%- endfor -%}
+  {{ run_hooks(post_hooks, inside_transaction=True) }}
+  {{ adapter.commit() }}
+  {{ run_hooks(post_hooks, inside_transaction=False) }}
+  {{ return({'relations': [target]}) }}
+{% endmaterialization %}
+
+{% macro component_table(name) %}{{ return(this.incorporate(path={'identifier': this.identifier ~ '__' ~ name}, type='table')) }}{% endmacro %}
+
+{% macro create_component_table(relation, query) %}
+  {% do adapter.drop_relation(relation) %}
+  {% call statement('component_table') %}{{ create_table_as(False, relation, query) }}{% endcall %}
+{% endmacro %}
+
+{# What is_incremental() and progress() are to incremental models. #}
+{% macro continues_components() %}
+  {{ return(execute and load_cached_relation(this) is not none and not should_full_refresh()) }}
+{% endmacro %}
+
+{% macro component_progress() %}
+  {{ return(run_query("select coalesce(max(build), 0) from landing.progress where model = '" ~ this.identifier ~ "'").columns[0].values()[0] | int) }}
+{% endmacro %}
+
+{% macro component_everything(log='clusters') %}
+  {%- if not continues_components() -%}{{ return(true) }}{%- endif -%}
+  {{ return(run_query("select count(*) from landing.touched_" ~ log ~ " where touched is null and build > " ~ component_progress()).columns[0].values()[0] | int > 0) }}
+{% endmacro %}

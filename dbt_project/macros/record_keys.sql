@@ -1,0 +1,59 @@
+{# Identifiers of the records of one stream, one row each, as `client|kind:value`.
+   keys: {kind: expression}; `given` and `full` are names as typed by somebody who knew, `screen` is what the phone network showed;
+   `at` says when.
+   Flags about the phone or email: `is_proxy` (the marketplace lends it), `is_own` (the client's own line), `is_spam`. #}
+{% macro record_keys(provider, stream, relation, keys, at, given='null', full='null', is_proxy='false', is_own='false', is_spam='false', lends='false', screen='null') %}
+{%- for kind, expression in keys.items() %}
+select
+    '{{ provider }}:{{ stream }}:' || record_key as record_uid,
+    client_id,
+    '{{ provider }}' as provider,
+    '{{ stream }}' as stream,
+    record_key,
+    client_id || '|{{ kind.split('.')[0] }}:' || {{ expression }} as identity_key,
+    '{{ kind.split('.')[0] }}' as key_kind,
+    {{ expression }} as key_value,
+    {{ given_name(given, full) }} as given_name,
+    cast({{ full if full != 'null' else given }} as varchar) as full_name,
+    {{ caller_name(screen) }} as caller_name,
+    cast({{ at }} as timestamp) as occurred_at,
+    {{ is_proxy }} as is_proxy,
+    {{ is_own }} as is_own,
+    {{ is_spam }} as is_spam,
+    {{ lends }} as is_lease
+from {{ relation }}
+where {{ expression }} is not null
+{{ 'union all' if not loop.last }}
+{%- endfor %}
+{% endmacro %}
+
+{# The first name in lower case: what a form, a CRM and the books agree on if they agree on anything. #}
+{% macro given_name(given, full) -%}
+{%- if given == 'null' and full == 'null' -%}cast(null as varchar)
+{%- else -%}
+nullif(split_part(lower(trim(coalesce(cast({{ given }} as varchar), cast({{ full }} as varchar)))), ' ', 1), '')
+{%- endif -%}
+{%- endmacro %}
+
+{# The first name in what a caller's screen showed, where it shows a person: "Ana Lopez" or "LOPEZ,ANA", not "BOISE ID" or "WIRELESS CALLER". #}
+{% macro caller_name(screen) -%}
+{%- if screen == 'null' -%}cast(null as varchar)
+{%- else -%}
+case
+    when {{ screen }} like '%,%' then nullif(split_part(trim(lower(split_part({{ screen }}, ',', 2))), ' ', 1), '')
+    when {{ screen }} <> upper({{ screen }}) and trim({{ screen }}) like '% %' and lower({{ screen }}) not like '%cell%' and lower({{ screen }}) not like '%call%'
+        and lower({{ screen }}) not like '%phone%' and lower({{ screen }}) not like '%unknown%' then split_part(lower(trim({{ screen }})), ' ', 1)
+end
+{%- endif -%}
+{%- endmacro %}
+
+{# Two names for the same thing on two systems: full name and street, or full name and amount to the cent. Null unless both are there
+   and the name has two parts. #}
+{% macro name_and(name, other) -%}
+case when trim({{ name }}) like '% %' and {{ other }} is not null then lower(trim({{ name }})) || '/' || lower(trim(cast({{ other }} as varchar))) end
+{%- endmacro %}
+
+{# The nth phone number in a free text like "h (279) 555-4451 / c (916) 555-6986". #}
+{% macro phone_in_text(text, nth) -%}
+{{ phone_e164("split_part(" ~ text ~ ", '/', " ~ nth ~ ")") }}
+{%- endmacro %}

@@ -1,0 +1,109 @@
+{# Only what changed is computed again, and the result is the same as computing everything.
+
+   Each build has a number. A model that takes in changes writes down what it touched under that number, in a log of its
+   own kind: `landing.touched_records` (by the base models), `landing.touched_keys` (identifiers on those records, before and after)
+   and `landing.touched_clusters` (groups of records that share identifiers, before and after). A model further on reads the log
+   from where it stopped (`landing.progress`), deletes the rows of what is named there and computes them anew. Log and progress
+   are written in the transaction of the model's rows, so a build may die anywhere and any selection of models may be built.
+   A row with a null name means: everything. #}
+
+{% macro note_build() %}
+  create table if not exists landing.builds (build bigint not null);
+  create table if not exists landing.progress (model varchar not null, build bigint not null);
+  create table if not exists landing.touched_records (build bigint not null, provider varchar not null, stream varchar not null, touched varchar);
+  create table if not exists landing.touched_keys (build bigint not null, touched varchar);
+  create table if not exists landing.touched_clusters (build bigint not null, touched varchar);
+  insert into landing.builds select coalesce(max(build), 0) + 1 from landing.builds;
+  delete from landing.builds where build < (select max(build) from landing.builds);
+  {%- for log in ['records', 'keys', 'clusters'] %}
+  delete from landing.touched_{{ log }} where build <= (select min(build) from landing.progress);
+  {%- endfor %}
+{% endmacro %}
+
+{% macro this_build() %}(select max(build) from landing.builds){% endmacro %}
+
+{# The number of the build up to which this model has read the logs. #}
+{% macro progress() %}
+  {%- if execute and is_incremental() -%}
+    {%- set rows = run_query("select coalesce(max(build), 0) from landing.progress where model = '" ~ this.identifier ~ "'") -%}
+    {{ return(rows.columns[0].values()[0] | int) }}
+  {%- endif -%}
+  {{ return(0) }}
+{% endmacro %}
+
+{% macro note_progress() %}
+  delete from landing.progress where model = '{{ this.identifier }}';
+  insert into landing.progress select '{{ this.identifier }}', max(build) from landing.builds
+{% endmacro %}
+
+{# What this model has yet to take in from a log, as a subselect. #}
+{% macro pending(log, where='true') %}(select touched from landing.touched_{{ log }} where build > {{ progress() }} and {{ where }}){% endmacro %}
+
+{# Whether a log says "everything" since this model last looked. #}
+{% macro everything_touched(log, where='true') %}
+  {%- if execute and is_incremental() -%}
+    {%- set rows = run_query("select count(*) from landing.touched_" ~ log ~ " where touched is null and build > " ~ progress() ~ " and " ~ where) -%}
+    {{ return(rows.columns[0].values()[0] | int > 0) }}
+  {%- endif -%}
+  {{ return(true) }}
+{% endmacro %}
+
+{# A condition: only rows whose `column` the log names. `true` when everything is to be computed. #}
+{% macro only_touched(log, column, where='true') -%}
+  {%- if everything_touched(log, where) -%}true{%- else -%}{{ column }} in {{ pending(log, where) }}{%- endif -%}
+{%- endmacro %}
+
+{# The same for records of one stream, by record_key. #}
+{% macro only_touched_records(provider, stream, column='record_key') -%}
+{{ only_touched('records', column, "provider = '" ~ provider ~ "' and stream = '" ~ stream ~ "'") }}
+{%- endmacro %}
+
+{# incremental_strategy='touched': rows of what the log names go, the model's rows come. `config.touched` names log and column. #}
+{% macro get_incremental_touched_sql(arg_dict) %}
+  {%- set log, column = config.require('touched') -%}
+  {%- set target, fresh = arg_dict['target_relation'], arg_dict['temp_relation'] -%}
+  {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
+  {%- if everything_touched(log) %}
+  delete from {{ target }};
+  {%- else %}
+  delete from {{ target }} where {{ column }} in {{ pending(log) }};
+  {%- endif %}
+  insert into {{ target }} ({{ columns }}) select {{ columns }} from {{ fresh }}
+{% endmacro %}
+
+{# incremental_strategy='touched_records': the same for rows of records, whose names are unique within their stream only. Rows the
+   model brings replace the record's earlier rows even if the log does not name it: some records are read together with others, and
+   are touched from then on. With `logs_keys`, the identifiers of those rows, before and after, are logged. #}
+{% macro get_incremental_touched_records_sql(arg_dict) %}
+  {%- set target, fresh = arg_dict['target_relation'], arg_dict['temp_relation'] -%}
+  {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
+  {%- set since = progress() -%}
+  {%- set gone -%}
+    (record_uid in (
+        select provider || ':' || stream || ':' || touched from landing.touched_records where build > {{ since }} and touched is not null
+        union all
+        select record_uid from {{ fresh }}
+    ) or provider || ':' || stream in (
+        select provider || ':' || stream from landing.touched_records where build > {{ since }} and touched is null
+    ))
+  {%- endset -%}
+  {%- if not config.get('logs_keys', false) %}
+  insert into landing.touched_records
+  select distinct {{ this_build() }}, provider, stream, substr(record_uid, length(provider) + length(stream) + 3) from {{ fresh }}
+  where record_uid not in (select provider || ':' || stream || ':' || touched from landing.touched_records where touched is not null);
+  {%- else %}
+  insert into landing.touched_keys select distinct {{ this_build() }}, identity_key from {{ target }} where {{ gone }};
+  insert into landing.touched_keys select distinct {{ this_build() }}, identity_key from {{ fresh }};
+  {%- endif %}
+  delete from {{ target }} where {{ gone }};
+  insert into {{ target }} ({{ columns }}) select {{ columns }} from {{ fresh }}
+{% endmacro %}
+
+{# Write "everything" into a log, when a model was built from nothing. #}
+{% macro note_everything(log) %}
+  {%- if not is_incremental() %}
+  insert into landing.touched_{{ log }} (build, touched) select {{ this_build() }}, null
+  {%- else %}
+  select 1
+  {%- endif %}
+{% endmacro %}

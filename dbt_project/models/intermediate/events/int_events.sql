@@ -1,0 +1,5 @@
+{{ config(materialized='view') }}
+{% for provider in ['callrail', 'forms', 'twilio', 'thumbtack', 'angi', 'hubspot', 'quickbooks'] %}
+select * from {{ ref('int_events__' ~ provider) }}
+{{ 'union all' if not loop.last }}
+{%- endfor %}

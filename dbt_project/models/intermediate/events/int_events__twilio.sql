@@ -1,0 +1,53 @@
+{{ config(materialized='incremental', incremental_strategy='touched_records', post_hook="{{ note_progress() }}") }}
+-- a message's callbacks tell how it went, so a touched callback touches its message
+with touched_sids as (
+    select distinct message_sid
+    from {{ ref('stg_twilio__message_events') }}
+    where {{ only_touched_records('twilio', 'message_events') }}
+),
+
+messages as (
+    select *
+    from {{ ref('stg_twilio__messages') }}
+    where {{ only_touched_records('twilio', 'messages') }} or message_sid in (select message_sid from touched_sids)
+),
+
+-- Twilio does not date a callback: it counts at the time of its message
+callbacks as (
+    select callbacks.*, coalesce(messages.occurred_at, callbacks.received_at) as counted_at
+    from {{ ref('stg_twilio__message_events') }} as callbacks
+    left join {{ ref('stg_twilio__messages') }} as messages
+        on callbacks.client_id = messages.client_id and callbacks.message_sid = messages.message_sid
+    where {{ only_touched_records('twilio', 'message_events', 'callbacks.record_key') }}
+        or callbacks.client_id || ':' || callbacks.message_sid in (select record_key from messages)
+),
+
+events as (
+    {{ event_rows('twilio', 'messages', 'messages', "case direction when 'inbound' then 'text_received' else 'text_sent' end", {
+        'occurred_at': 'occurred_at', 'received_at': 'received_at', 'direction': 'direction', 'contact_method': "'text'",
+        'actor': "case when direction = 'inbound' then 'customer' else 'automation' end", 'reference': 'message_sid', 'text': 'body', 'detail': 'status',
+    }) }}
+
+    union all
+
+    {{ event_rows('twilio', 'messages', 'messages', "case when is_opt_out then 'opted_out' when lifts_block then 'opted_in' end", {
+        'occurred_at': 'occurred_at', 'received_at': 'received_at', 'direction': "'inbound'", 'contact_method': "'text'", 'actor': "'customer'",
+        'reference': 'message_sid', 'detail': "'text'",
+    }) }}
+
+    union all
+
+    {{ event_rows('twilio', 'messages', 'messages', "'text_failed'", {
+        'occurred_at': 'occurred_at', 'received_at': 'received_at', 'direction': 'direction', 'contact_method': "'text'", 'actor': "'system'",
+        'reference': 'message_sid', 'detail': 'failure_reason',
+    }, 'is_failed') }}
+
+    union all
+
+    {{ event_rows('twilio', 'message_events', 'callbacks', "
+        case when event_kind = 'inbound_message' then 'text_status_changed' when status in ('delivered', 'read') then 'text_delivered' else 'text_status_changed' end", {
+        'occurred_at': 'counted_at', 'received_at': 'received_at', 'contact_method': "'text'", 'actor': "'system'", 'reference': 'message_sid', 'detail': 'status',
+    }) }}
+)
+
+select * from events

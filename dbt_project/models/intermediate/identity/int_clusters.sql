@@ -1,0 +1,65 @@
+{{ config(materialized='connected_components', replaces='components') }}
+-- Records that share any identifier, even one that does not prove anything, lie in one cluster. Who is who is then decided inside
+-- each cluster alone, so news about one cluster never changes another.
+{%- set everything = component_everything('keys') %}
+with touched as (
+    {%- if everything %}
+    select cast(null as varchar) as identity_key where false
+    {%- else %}
+    select distinct touched as identity_key from landing.touched_keys where build > {{ component_progress() }}
+    {%- endif %}
+),
+
+{%- if not everything %}
+
+-- every identifier on a record that holds a touched one, and the whole of the clusters these are in
+neighbours as (
+    select distinct beside.identity_key
+    from {{ ref('int_record_keys') }} as held
+    inner join {{ ref('int_record_keys') }} as beside on held.record_uid = beside.record_uid
+    where held.identity_key in (select identity_key from touched)
+    union
+    select identity_key from touched
+    union
+    select 'record:' || record_uid from {{ ref('int_record_keys') }} where identity_key in (select identity_key from touched)
+),
+
+reached as (
+    select node as identity_key from {{ this }}
+    where component in (select component from {{ this }} where node in (select identity_key from neighbours))
+    union
+    select identity_key from neighbours
+),
+{%- endif %}
+
+usable as (
+    select held.record_uid, held.client_id, case when keys.key_class in ('business_line', 'tracking_number', 'name_only') then null else held.identity_key end as node
+    from {{ ref('int_record_keys') }} as held
+    inner join {{ ref('int_keys') }} as keys on held.identity_key = keys.identity_key
+    {%- if not everything %}
+    where held.record_uid in (
+        select record_uid from {{ ref('int_record_keys') }} where identity_key in (select identity_key from reached)
+    )
+    {%- endif %}
+),
+
+hubs as (
+    select record_uid, min(client_id) as client_id, coalesce(min({{ in_bytes('node') }}), 'record:' || record_uid) as hub
+    from usable
+    group by record_uid
+),
+
+edges as (
+    select hubs.hub as a, usable.node as b, hubs.client_id as part
+    from hubs
+    inner join usable on hubs.record_uid = usable.record_uid
+    where usable.node is not null
+    union
+    select hub, hub, client_id from hubs
+    {%- if not everything %}
+    union
+    select identity_key, identity_key, null from reached
+    {%- endif %}
+)
+
+select a, b, part from edges

@@ -1,0 +1,122 @@
+{{ config(
+    materialized='incremental', incremental_strategy='touched', touched=['clusters', 'cluster_id'],
+    post_hook="{{ note_progress() }}"
+) }}
+with identity as (
+    select * from {{ ref('int_identity') }}
+    where {{ only_touched('clusters', 'cluster_id') }}
+),
+
+events as (
+    select
+        events.*, identity.person_id, identity.cluster_id, identity.is_spam, identity.first_known_at,
+        types.is_enquiry, types.is_minor, types.opens_lead
+    from {{ ref('int_events') }} as events
+    inner join identity on events.record_uid = identity.record_uid
+    inner join {{ ref('event_types') }} as types on events.event_type = types.event_type
+),
+
+-- what is still owed after each event: a lead is paid once everything billed so far is settled
+owed as (
+    select
+        events.*,
+        sum(case
+            when event_type = 'invoice_issued' or event_type = 'credit_issued' then value_cents
+            when event_type = 'payment_received' and stream <> 'sales_receipts' then -value_cents
+            else 0
+        end) over (partition by person_id order by occurred_at, event_id rows between unbounded preceding and current row) as owed_cents
+    from events
+),
+
+marked as (
+    select
+        owed.*,
+        case
+            when event_type = 'job_lost' then occurred_at
+            when event_type = 'payment_received' and value_cents > 0 and owed_cents <= 0 then occurred_at
+        end as closes_at
+    from owed
+),
+
+preceded as (
+    select
+        marked.*,
+        max(case when opens_lead then occurred_at end) over before_this as last_sign_at,
+        max(case when is_enquiry then occurred_at end) over before_this as last_enquiry_at,
+        max(closes_at) over before_this as last_closed_at
+    from marked
+    window before_this as (partition by person_id order by occurred_at, event_id rows between unbounded preceding and 1 preceding)
+),
+
+opened as (
+    select
+        preceded.*,
+        case
+            when not opens_lead then 0
+            when last_sign_at is null then 1
+            when {{ epoch_seconds('occurred_at') }} - {{ epoch_seconds('last_sign_at') }} > {{ var('silence_days') }} * 86400 then 1
+            when is_enquiry
+                and last_closed_at > coalesce(last_enquiry_at, cast('1970-01-01' as timestamp))
+                and {{ epoch_seconds('occurred_at') }} - {{ epoch_seconds('last_closed_at') }} > {{ var('closed_days') }} * 86400 then 1
+            else 0
+        end as opens
+    from preceded
+),
+
+episodes as (
+    select
+        opened.*,
+        greatest(1, sum(opens) over (partition by person_id order by occurred_at, event_id rows between unbounded preceding and current row)) as episode
+    from opened
+),
+
+-- a lead is called after the event that was known first among those that can open one, so its id stays when older news arrives
+named as (
+    select
+        episodes.*,
+        first_value(event_id) over (
+            partition by person_id, episode
+            order by case when opens_lead then 0 else 1 end, first_known_at, occurred_at, event_id
+            rows between unbounded preceding and unbounded following
+        ) as first_event_id
+    from episodes
+),
+
+final as (
+    select
+        client_id,
+        case when not is_spam then {{ id_of(["'lead'", 'first_event_id']) }} end as lead_id,
+        person_id,
+        event_id,
+        event_type,
+        occurred_at,
+        received_at,
+        row_number() over (partition by person_id, episode order by occurred_at, event_id) as event_number,
+        {{ epoch_seconds('occurred_at') }} - {{ epoch_seconds('lag(occurred_at) over (partition by person_id, episode order by occurred_at, event_id)') }} as seconds_since_last,
+        direction,
+        contact_method,
+        actor,
+        staff,
+        channel,
+        source,
+        medium,
+        campaign,
+        service,
+        value_cents,
+        currency,
+        duration_seconds,
+        reference,
+        detail,
+        text,
+        is_enquiry,
+        is_minor,
+        episode,
+        provider,
+        stream,
+        record_id,
+        record_uid,
+        cluster_id
+    from named
+)
+
+select * from final
