@@ -112,6 +112,7 @@ events as (
     {{ event_rows('hubspot', 'deals', 'deals', "'crm_deal_opened'", {
         'occurred_at': 'coalesce(created_at, received_at)', 'received_at': 'received_at', 'actor': "'staff'", 'value_cents': 'amount_cents',
         'currency': "case when amount_cents is not null then coalesce(currency, 'USD') end", 'staff': 'owner_id', 'reference': 'deal_id',
+        'service': "case when deal_name like '% - %' then split_part(deal_name, ' - ', 2) end",
     }) }}
 
     union all

@@ -182,12 +182,12 @@ final as (
         coalesce(latest.qualification, 'not_scored') as qualification,
         -- who an answered call or the CRM says is not a lead is not counted, unless work came of it
         not (latest.qualification = 'not_a_lead' and timed.booked_at is null) as is_valid,
-        case
+        cast(case
             when timed.invoiced_cents > 0 then timed.invoiced_cents
             when latest.estimate_cents is not null then latest.estimate_cents
             when latest.deal_cents is not null then latest.deal_cents
             else latest.call_value_cents
-        end as value_estimate_cents,
+        end as bigint) as value_estimate_cents,
         case
             when timed.invoiced_cents > 0 then 'invoiced'
             when latest.estimate_cents is not null then 'estimate'
@@ -223,13 +223,13 @@ final as (
         case when timed.booked_at is null or timed.lost_at > timed.booked_at then timed.lost_at end as lost_at,
         case when timed.booked_at is null or timed.lost_at > timed.booked_at then latest.lost_reason end as lost_reason,
         timed.complained_at,
-        timed.invoiced_cents,
-        timed.revenue_cents,
-        timed.owed_cents,
+        cast(timed.invoiced_cents as bigint) as invoiced_cents,
+        cast(timed.revenue_cents as bigint) as revenue_cents,
+        cast(timed.owed_cents as bigint) as owed_cents,
         'USD' as currency,
-        timed.enquiries,
-        timed.missed_calls,
-        timed.events,
+        cast(timed.enquiries as bigint) as enquiries,
+        cast(timed.missed_calls as bigint) as missed_calls,
+        cast(timed.events as bigint) as events,
         timed.last_touch_at,
         open_tasks.task_id as next_task_id,
         open_tasks.subject as next_task,
