@@ -7,7 +7,12 @@ with touched_sids as (
 ),
 
 messages as (
-    select *
+    select
+        *,
+        -- the office confirms a booking by text: often the first that any system knows of it
+        direction = 'outbound' and exists (
+            select 1 from {{ ref('booking_phrases') }} as phrases where lower(body) like phrases.phrase_like
+        ) as confirms_booking
     from {{ ref('stg_twilio__messages') }}
     where {{ only_touched_records('twilio', 'messages') }} or message_sid in (select message_sid from touched_sids)
 ),
@@ -34,6 +39,12 @@ events as (
         'occurred_at': 'occurred_at', 'received_at': 'received_at', 'direction': "'inbound'", 'contact_method': "'text'", 'actor': "'customer'",
         'reference': 'message_sid', 'detail': "'text'",
     }) }}
+
+    union all
+
+    {{ event_rows('twilio', 'messages', 'messages', "'job_booked'", {
+        'occurred_at': 'occurred_at', 'received_at': 'received_at', 'actor': "'automation'", 'reference': 'message_sid', 'detail': "'The booking was confirmed by text.'",
+    }, 'confirms_booking') }}
 
     union all
 

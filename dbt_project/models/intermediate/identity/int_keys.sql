@@ -45,8 +45,11 @@ evidence as (
         max(case when held.is_spam then 1 else 0 end) = 1 as is_spam,
         max(case when held.stream = 'trackers' and held.is_own then 1 else 0 end) = 1 as is_tracker,
         count(distinct case when held.stream = 'contacts' then held.record_uid end) as contacts,
+        count(distinct case when held.stream = 'deals' then held.record_uid end) as deals,
         count(distinct case when held.stream = 'customers' then held.record_uid end) as customers,
-        min(case when held.stream = 'contacts' then held.occurred_at end) as contact_at,
+        coalesce(
+            min(case when held.stream = 'contacts' then held.occurred_at end), min(case when held.stream = 'deals' then held.occurred_at end)
+        ) as contact_at,
         min(case when held.stream = 'customers' then held.occurred_at end) as customer_at
     from held
     group by held.identity_key
@@ -88,8 +91,8 @@ final as (
         names,
         case
             when seeded_class is not null then seeded_class
-            -- a name alone proves nothing, unless one contact and one customer without phone or email have it, entered about one time
-            when key_kind = 'name' and contacts = 1 and customers = 1
+            -- a name alone proves nothing, unless one contact (or deal, if its contact is half named) and one customer without phone or email have it, entered about one time
+            when key_kind = 'name' and customers = 1 and (contacts = 1 or (contacts = 0 and deals = 1))
                 and abs({{ epoch_seconds('customer_at') }} - {{ epoch_seconds('contact_at') }}) <= {{ var('same_name_days') }} * 86400 then 'direct'
             when key_kind = 'name' then 'name_only'
             when key_kind not in ('phone', 'email') then 'direct'
@@ -104,7 +107,7 @@ final as (
         end as key_class,
         case
             when seeded_class is not null then 'Somebody entered it in key_classes: ' || coalesce(seeded_why, 'no reason given') || '.'
-            when key_kind = 'name' then 'One CRM contact has this name, and one customer in the books without phone or email, entered within a month.'
+            when key_kind = 'name' then 'One CRM contact or deal has this name, and one customer in the books without phone or email, entered within a month.'
             when key_kind not in ('phone', 'email') then 'The provider''s own id.'
             when is_tracker then 'One of the client''s tracking numbers.'
             when is_own then 'One of the client''s own lines.'

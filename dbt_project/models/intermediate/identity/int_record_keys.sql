@@ -159,7 +159,7 @@ found as (
     {{ record_keys('hubspot', 'contacts', 'merged_contacts', {'hubspot_contact': 'merged_contact_id'}, 'received_at') }}
     union all
     {{ record_keys('hubspot', 'deals', 'deals', {'hubspot_deal': 'deal_id', 'name_amount': name_and('name_on_deal', 'amount_cents'),
-        'name_service': name_and('name_on_deal', 'service_on_deal')}, 'created_at', full='name_on_deal') }}
+        'name_service': name_and('name_on_deal', 'service_on_deal'), 'name': "case when name_on_deal like '% %' then lower(trim(name_on_deal)) end"}, 'created_at', full='name_on_deal') }}
     union all
     {{ record_keys('hubspot', 'deal_contacts', 'deal_contacts', {'hubspot_deal': 'deal_id', 'hubspot_contact': 'contact_id'}, 'received_at') }}
     union all

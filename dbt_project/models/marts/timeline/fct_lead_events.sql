@@ -48,19 +48,32 @@ preceded as (
     window before_this as (partition by person_id order by occurred_at, event_id rows between unbounded preceding and 1 preceding)
 ),
 
-opened as (
+after_silence as (
     select
         preceded.*,
+        max(case
+            when opens_lead and (
+                last_sign_at is null
+                or {{ epoch_seconds('occurred_at') }} - {{ epoch_seconds('last_sign_at') }} > {{ var('silence_days') }} * 86400
+            ) then occurred_at
+        end) over (partition by person_id order by occurred_at, event_id rows between unbounded preceding and current row) as broke_silence_at
+    from preceded
+),
+
+opened as (
+    select
+        after_silence.*,
         case
             when not opens_lead then 0
             when last_sign_at is null then 1
             when {{ epoch_seconds('occurred_at') }} - {{ epoch_seconds('last_sign_at') }} > {{ var('silence_days') }} * 86400 then 1
             when is_enquiry
+                and last_closed_at >= broke_silence_at
                 and last_closed_at > coalesce(last_enquiry_at, cast('1970-01-01' as timestamp))
                 and {{ epoch_seconds('occurred_at') }} - {{ epoch_seconds('last_closed_at') }} > {{ var('closed_days') }} * 86400 then 1
             else 0
         end as opens
-    from preceded
+    from after_silence
 ),
 
 episodes as (
