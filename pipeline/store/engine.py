@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,18 +54,32 @@ def stamp(now: datetime) -> str:
 
 def put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows, or replace those with the same primary key, whoever else is doing so."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table)
-    keys = [column.name for column in table.primary_key]
-    others = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=others), rows)
+    connection.execute(_put(table, connection.dialect.name), rows)
 
 
 def add(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
     """Insert a row unless its primary key is taken. Says whether it was inserted."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table).values(**row).on_conflict_do_nothing()
-    return connection.execute(statement.returning(*table.primary_key)).first() is not None  # rowcount is not kept
+    return connection.execute(_add(table, connection.dialect.name), row).first() is not None  # rowcount is not kept
+
+
+# built once for each table: a tick renews thousands of tokens, and building a statement takes longer than running it
+
+
+@cache
+def _put(table: Table, dialect: str) -> Any:
+    statement = _insert(table, dialect)
+    keys = [column.name for column in table.primary_key]
+    others = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=others)
+
+
+@cache
+def _add(table: Table, dialect: str) -> Any:
+    return _insert(table, dialect).on_conflict_do_nothing().returning(*table.primary_key)
+
+
+def _insert(table: Table, dialect: str) -> Any:
+    return (sqlite if dialect == "sqlite" else postgresql).insert(table)
 
 
 def _sqlite_settings(connection: Any, _: Any) -> None:

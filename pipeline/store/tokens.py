@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import Engine, bindparam, delete, select, update
 
 from connectors.oauth import Tokens
 from pipeline.store.engine import add, stamp
@@ -18,6 +18,10 @@ from pipeline.store.schema import leases
 from pipeline.store.sealed import Sealed
 
 LEASE = timedelta(minutes=5)  # longer than a refresh may take with all its attempts
+
+# built once: every renewal runs them, and building them takes longer than running them
+_HELD = select(leases).where(leases.c.name == bindparam("of_name")).with_for_update()
+_RELEASE = delete(leases).where(leases.c.name == bindparam("of_name"), leases.c.holder == bindparam("of_holder"))
 
 
 class StoredVault:
@@ -44,13 +48,13 @@ class StoredVault:
             yield
         finally:
             with self._engine.begin() as connection:
-                connection.execute(delete(leases).where(leases.c.name == self._name, leases.c.holder == holder))
+                connection.execute(_RELEASE, {"of_name": self._name, "of_holder": holder})
 
     def _take(self, holder: str) -> bool:
         now = self._now()
         values = {"holder": holder, "expires_at": stamp(now + LEASE)}
         with self._engine.begin() as connection:
-            held = connection.execute(select(leases).where(leases.c.name == self._name).with_for_update()).first()
+            held = connection.execute(_HELD, {"of_name": self._name}).first()
             if held is not None and (held.expires_at < stamp(now) or _is_dead(held.holder)):
                 taken = (leases.c.name == self._name, leases.c.holder == held.holder)
                 return connection.execute(update(leases).where(*taken).values(**values)).rowcount == 1
