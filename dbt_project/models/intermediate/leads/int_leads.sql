@@ -181,7 +181,7 @@ final as (
         case urgency.urgency_rank when 1 then 'emergency' when 2 then 'soon' else 'normal' end as urgency,
         coalesce(latest.qualification, 'not_scored') as qualification,
         -- who an answered call or the CRM says is not a lead is not counted, unless work came of it
-        not (latest.qualification = 'not_a_lead' and timed.booked_at is null) as is_valid,
+        not (coalesce(latest.qualification, '') = 'not_a_lead' and timed.booked_at is null) as is_valid,
         cast(case
             when timed.invoiced_cents > 0 then timed.invoiced_cents
             when latest.estimate_cents is not null then latest.estimate_cents
