@@ -6,7 +6,7 @@
 
    Which version wins: the provider's own update time (or, if it has none, when we received it), then when we received it, then
    the content's key. A version landed again is not a new version, so re-landing changes nothing; A -> B -> A is three versions.
-   `received_at` is when this version was first known. Order of loading does not matter: a rebuild gives the same rows.
+   `received_at` is when this version was first known, `first_known_at` when the record was. Order of loading does not matter: a rebuild gives the same rows.
 
    A record the provider stopped serving (`via = 'observed'`) keeps its row and gets `absent_since`, until it is served again. #}
 {% macro base_records(provider, stream, fields) %}
@@ -53,7 +53,7 @@ absences as (
 ),
 
 seen as (
-    select client_id, record_id, max(received_at) as seen_at
+    select client_id, record_id, max(received_at) as seen_at, min(received_at) as first_seen_at
     from landed
     where via <> 'observed'
     group by client_id, record_id
@@ -69,8 +69,11 @@ first_absence as (
 ),
 
 winners as (
-    select changes.client_id, changes.record_id, changes.segment, changes.segment_row, first_absence.absent_since
+    select
+        changes.client_id, changes.record_id, changes.segment, changes.segment_row, first_absence.absent_since,
+        {% if is_incremental() %}least(seen.first_seen_at, kept.first_known_at){% else %}seen.first_seen_at{% endif %} as first_known_at
     from changes
+    inner join seen on changes.client_id = seen.client_id and changes.record_id = seen.record_id
     left join first_absence
         on changes.client_id = first_absence.client_id and changes.record_id = first_absence.record_id
     {%- if is_incremental() %}
@@ -93,7 +96,7 @@ winners as (
 raw_values as (
     select
         payloads.client_id, payloads.record_id, payloads.occurred_at, payloads.updated_at, payloads.received_at, payloads.via,
-        payloads.idempotency_key, winners.absent_since, {{ json_values('payloads.payload', paths) }} as v
+        payloads.idempotency_key, payloads.batch_id, winners.absent_since, winners.first_known_at, {{ json_values('payloads.payload', paths) }} as v
     from (
         {{ read_segments(segments, with_payload=true) }}
     ) as payloads
@@ -102,14 +105,14 @@ raw_values as (
 
 picked as (
     select
-        client_id, record_id, occurred_at, updated_at, received_at, via, idempotency_key, absent_since
+        client_id, record_id, occurred_at, updated_at, received_at, via, idempotency_key, batch_id, absent_since, first_known_at
         {%- for path in paths %}, v[{{ loop.index }}] as v{{ loop.index }}{% endfor %}
     from raw_values
 ),
 
 typed as (
     select
-        client_id, record_id, occurred_at, updated_at, received_at, via, idempotency_key, absent_since
+        client_id, record_id, occurred_at, updated_at, received_at, via, idempotency_key, batch_id, absent_since, first_known_at
         {%- for column, spec in fields.items() %}
         {%- set raw = json_value('v', spec[0], paths) %},
         {{ typed_value(raw, spec[1]) }} as {{ column }}
@@ -126,7 +129,7 @@ parsed as (
         {%- for column in fields %},
         typed.{{ column }}
         {%- endfor %},
-        typed.occurred_at, typed.updated_at, typed.received_at, typed.via, typed.idempotency_key,
+        typed.occurred_at, typed.updated_at, typed.received_at, typed.first_known_at, typed.via, typed.idempotency_key, typed.batch_id,
         typed.absent_since is not null as is_absent,
         typed.absent_since,
         {{ named_problems(fields, true) }} as rejected_because,
@@ -139,11 +142,21 @@ select * from parsed
 
 union all by name
 
--- known records that are news only in being gone, or in being back as they were: their last values stay
-select kept.* replace (presence.absent_since is not null as is_absent, presence.absent_since as absent_since)
+-- known records that are news only in being gone, in being back as they were, or in having been known earlier: their last values stay
+select kept.* replace (
+    presence.absent_since is not null as is_absent, presence.absent_since as absent_since, presence.first_known_at as first_known_at
+)
 from {{ this }} as kept
 inner join (
-    select known.client_id, known.record_id, min(absences.absent_at) as absent_since
+    select
+        known.client_id,
+        known.record_id,
+        case
+            when max(case when (known.absent_since is null and absences.absent_at is not null) or seen.seen_at > known.absent_since then 1 else 0 end) = 1
+                then min(absences.absent_at)
+            else max(known.absent_since)
+        end as absent_since,
+        least(min(known.first_known_at), min(seen.first_seen_at)) as first_known_at
     from (select distinct client_id, record_id from landed) as touched
     inner join {{ this }} as known
         on touched.client_id = known.client_id and touched.record_id = known.record_id
@@ -153,6 +166,7 @@ inner join (
         on touched.client_id = absences.client_id and touched.record_id = absences.record_id
         and absences.absent_at > known.received_at and (seen.seen_at is null or absences.absent_at > seen.seen_at)
     where (known.absent_since is null and absences.absent_at is not null) or seen.seen_at > known.absent_since
+        or seen.first_seen_at < known.first_known_at
     group by known.client_id, known.record_id
 ) as presence on kept.client_id = presence.client_id and kept.record_id = presence.record_id
 where kept.record_key not in (select client_id || ':' || record_id from winners)
@@ -163,7 +177,7 @@ where kept.record_key not in (select client_id || ':' || record_id from winners)
 {% macro read_segments(segments, with_payload) %}
   {%- if segments %}
     select
-        client_id, record_id, occurred_at, updated_at, received_at, via, idempotency_key,
+        client_id, record_id, occurred_at, updated_at, received_at, via, idempotency_key, batch_id,
         {%- if with_payload %} payload,{% endif %}
         filename as segment, file_row_number as segment_row
     from read_parquet([{% for path in segments %}'{{ path }}'{{ ', ' if not loop.last }}{% endfor %}], filename = true, file_row_number = true)
@@ -171,7 +185,7 @@ where kept.record_key not in (select client_id || ':' || record_id from winners)
     select
         cast(null as varchar) as client_id, cast(null as varchar) as record_id, cast(null as timestamp) as occurred_at,
         cast(null as timestamp) as updated_at, cast(null as timestamp) as received_at, cast(null as varchar) as via,
-        cast(null as varchar) as idempotency_key, cast(null as varchar) as payload,
+        cast(null as varchar) as idempotency_key, cast(null as varchar) as batch_id, cast(null as varchar) as payload,
         cast(null as varchar) as segment, cast(null as bigint) as segment_row
     where false
   {%- endif %}

@@ -101,7 +101,7 @@ reasons as (
 ),
 
 known as (
-    select placed.*, records.first_known_at
+    select placed.*, records.first_known_at, records.batch_id
     from placed
     left join {{ ref('int_records') }} as records on placed.record_uid = records.record_uid
 ),
@@ -133,6 +133,7 @@ select
         when 'alone' then reasons.because_not
         else reasons.because
     end as because,
-    named.first_known_at
+    named.first_known_at,
+    named.batch_id
 from named
 left join reasons on named.record_uid = reasons.record_uid

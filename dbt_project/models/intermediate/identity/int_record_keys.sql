@@ -203,10 +203,10 @@ found as (
     union all
     {{ record_keys('angi', 'leads', 'angi_leads', {'angi_request': 'coalesce(request_group_id, lead_id)', 'angi_lead': 'lead_id', 'phone': 'phone_e164',
         'email': 'email_normalized', 'name_address': name_and('full_name', 'street'), 'name_service': name_and('full_name', "split_part(task, ' - ', 1)")},
-        'coalesce(created_at, occurred_at, received_at)', 'given_name', 'full_name', is_proxy="coalesce(phone_kind = 'proxy', false)", lends='true') }}
+        'coalesce(created_at, occurred_at, received_at)', 'given_name', 'full_name', is_proxy="coalesce(phone_kind <> 'real', false)", lends='true') }}
     union all
     {{ record_keys('angi', 'leads', 'angi_leads', {'phone': 'secondary_phone_e164'},
-        'coalesce(created_at, occurred_at, received_at)', 'given_name', 'full_name', is_proxy="coalesce(secondary_phone_kind = 'proxy', false)", lends='true') }}
+        'coalesce(created_at, occurred_at, received_at)', 'given_name', 'full_name', is_proxy="coalesce(secondary_phone_kind <> 'real', false)", lends='true') }}
     union all
     {{ record_keys('angi', 'imported_leads', 'angi_imported', {'angi_lead': 'coalesce(lead_id, record_id)', 'phone': 'phone_e164', 'email': 'email_normalized'},
         'created_at', full='full_name', lends='true') }}

@@ -8,8 +8,8 @@ select
     '{{ provider }}' as provider,
     '{{ stream }}' as stream,
     record_id,
-    coalesce(occurred_at, received_at) as first_known_at,
-    cast(null as varchar) as batch_id,
+    first_known_at,
+    batch_id,
     via
 from {{ ref(base) }}
 where {{ only_touched_records(provider, stream) }}

@@ -9,7 +9,7 @@ with identity as (
 
 events as (
     select
-        events.*, identity.person_id, identity.cluster_id, identity.is_spam, identity.first_known_at,
+        events.*, identity.person_id, identity.cluster_id, identity.is_spam, identity.first_known_at, identity.batch_id,
         types.is_enquiry, types.is_minor, types.opens_lead
     from {{ ref('int_events') }} as events
     inner join identity on events.record_uid = identity.record_uid
@@ -127,6 +127,7 @@ final as (
         provider,
         stream,
         record_id,
+        batch_id,
         record_uid,
         cluster_id
     from named
