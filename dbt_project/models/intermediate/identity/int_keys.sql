@@ -14,14 +14,18 @@ names as (
 ),
 
 -- "Tim" and "Timothy" are one name: a name counts unless a shorter one that it begins with is there too
+longer_names as (
+    select distinct names.identity_key, names.given_name
+    from names
+    inner join names as shorter on names.identity_key = shorter.identity_key and names.given_name like shorter.given_name || '%'
+    where names.given_name <> shorter.given_name
+),
+
 counted_names as (
     select names.identity_key, count(*) as names
     from names
-    left join names as shorter
-        on names.identity_key = shorter.identity_key
-        and names.given_name <> shorter.given_name
-        and names.given_name like shorter.given_name || '%'
-    where shorter.given_name is null
+    left join longer_names on names.identity_key = longer_names.identity_key and names.given_name = longer_names.given_name
+    where longer_names.identity_key is null
     group by names.identity_key
 ),
 
