@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -30,6 +30,10 @@ clients_app = typer.Typer(help="The clients file: who is served, and how they ar
 secrets_app = typer.Typer(help="Secrets in the encrypted store.", no_args_is_help=True)
 app.add_typer(clients_app, name="clients")
 app.add_typer(secrets_app, name="secrets")
+identity_app = typer.Typer(
+    help="Who is who: why records are one person's, and what people decided.", no_args_is_help=True
+)
+app.add_typer(identity_app, name="identity")
 out, err = Console(), Console(stderr=True)
 
 ClientOption = Annotated[str, typer.Option("--client", help="Only this client_id.")]
@@ -42,6 +46,7 @@ def main() -> None:
 
     from connectors.base import ConnectorError
     from pipeline.demo import AnotherTown
+    from pipeline.identity_decisions import NotDecided
     from pipeline.imports import ImportFailed
     from pipeline.store.engine import StoreProblem
     from pipeline.store.sealed import KeyProblem
@@ -63,6 +68,7 @@ def main() -> None:
         ConnectorError,
         ImportFailed,
         KeyProblem,
+        NotDecided,
         StoreProblem,
     ) as problem:
         _complain(str(problem))
@@ -297,6 +303,90 @@ def secrets_remove(name: str) -> None:
         _complain(f"No secret is called {name}. `leadtrail secrets list` shows those that are.")
         raise typer.Exit(1)
     out.print(f"{name} is gone.")
+
+
+# ---- who is who ----
+
+
+@identity_app.command("show")
+def identity_show(
+    client: Annotated[str, typer.Option("--client")],
+    value: Annotated[
+        str, typer.Argument(help="A phone (+15125550142), an email, or an identifier like hubspot_contact:501.")
+    ],
+) -> None:
+    """Who holds this identifier, by which records, and why these are one person's."""
+    from pipeline.identity_decisions import explain
+
+    rows = explain(Settings.from_env().analytics, client, value)
+    if not rows:
+        _complain(f"Nobody of {client} holds {value}. Phones are written +15125550142, emails in lower case.")
+        raise typer.Exit(1)
+    last = ""
+    for person, provider, record, keys, because in rows:
+        if person != last:
+            out.print(f"[bold]person {person}[/bold]")
+        out.print(f"  {provider} {escape(record)}\n    {escape(keys or '')}\n    {escape(because)}", soft_wrap=True)
+        last = person
+
+
+def _decided(what: Literal["link", "part", "forget"], client: str, key_a: str, key_b: str, by: str, why: str) -> None:
+    from pipeline.identity_decisions import decide
+
+    office = Office.from_env()
+    decide(
+        what,
+        client,
+        key_a,
+        key_b,
+        by=by,
+        why=why,
+        landing_root=office.settings.landing,
+        engine=office.engine,
+        now=now_utc(),
+    )
+    out.print("Landed. `leadtrail build` takes it in, and everything that follows from it.")
+
+
+KeyArgument = Annotated[str, typer.Argument(help="An identifier as `leadtrail identity show` prints it.")]
+WhoOption = Annotated[str, typer.Option("--by", help="Who decides.")]
+WhyOption = Annotated[str, typer.Option("--why", help="Why, in a sentence.")]
+
+
+@identity_app.command("link")
+def identity_link(
+    key_a: KeyArgument,
+    key_b: KeyArgument,
+    client: Annotated[str, typer.Option("--client")],
+    by: WhoOption,
+    why: WhyOption,
+) -> None:
+    """Decide that two identifiers are one person's."""
+    _decided("link", client, key_a, key_b, by, why)
+
+
+@identity_app.command("part")
+def identity_part(
+    key_a: KeyArgument,
+    key_b: KeyArgument,
+    client: Annotated[str, typer.Option("--client")],
+    by: WhoOption,
+    why: WhyOption,
+) -> None:
+    """Decide that two identifiers are two persons'."""
+    _decided("part", client, key_a, key_b, by, why)
+
+
+@identity_app.command("forget")
+def identity_forget(
+    key_a: KeyArgument,
+    key_b: KeyArgument,
+    client: Annotated[str, typer.Option("--client")],
+    by: WhoOption,
+    why: WhyOption,
+) -> None:
+    """Take back what was decided about two identifiers."""
+    _decided("forget", client, key_a, key_b, by, why)
 
 
 # ---- seeing ----

@@ -127,8 +127,12 @@ select
     named.placed_by = 'spam' as is_spam,
     named.placed_by,
     case named.placed_by
-        when 'nearest' then 'The shared ' || substr(named.nearest_key, length(named.client_id) + 2) || ' names nobody; only this person was in touch around that time ('
-            || cast(cast(round(named.seconds_apart / 86400.0) as bigint) as varchar) || ' days).'
+        when 'nearest' then 'The ' || replace(substr(named.nearest_key, length(named.client_id) + 2), ':', ' ')
+            || ' is shared and no name is given; only this person was in touch around that time ('
+            || case
+                when named.seconds_apart < 86400 then 'within a day'
+                else cast(cast(round(named.seconds_apart / 86400.0) as bigint) as varchar) || ' days apart'
+            end || ').'
         when 'somebody' then 'Somebody on a shared phone: nobody known, or more than one, was in touch around that time.'
         when 'alone' then reasons.because_not
         else reasons.because

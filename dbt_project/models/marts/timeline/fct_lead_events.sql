@@ -16,16 +16,24 @@ events as (
     inner join {{ ref('event_types') }} as types on events.event_type = types.event_type
 ),
 
--- what is still owed after each event: a lead is paid once everything billed so far is settled
-owed as (
+-- sorting is what costs here, so only what decides is carried through the windows; the rest is joined again at the end
+deciding as (
     select
-        events.*,
-        sum(case
+        event_id, person_id, occurred_at, event_type, value_cents, first_known_at, opens_lead, is_enquiry,
+        case
             when event_type = 'invoice_issued' or event_type = 'credit_issued' then value_cents
             when event_type = 'payment_received' and stream <> 'sales_receipts' then -value_cents
             else 0
-        end) over (partition by person_id order by occurred_at, event_id rows between unbounded preceding and current row) as owed_cents
+        end as billed_cents
     from events
+),
+
+-- what is still owed after each event: a lead is paid once everything billed so far is settled
+owed as (
+    select
+        deciding.*,
+        sum(billed_cents) over (partition by person_id order by occurred_at, event_id rows between unbounded preceding and current row) as owed_cents
+    from deciding
 ),
 
 marked as (
@@ -95,42 +103,53 @@ named as (
     from episodes
 ),
 
+numbered as (
+    select
+        event_id,
+        first_event_id,
+        episode,
+        row_number() over (partition by person_id, episode order by occurred_at, event_id) as event_number,
+        lag(occurred_at) over (partition by person_id, episode order by occurred_at, event_id) as previous_at
+    from named
+),
+
 final as (
     select
-        client_id,
-        case when not is_spam then {{ id_of(["'lead'", 'first_event_id']) }} end as lead_id,
-        person_id,
-        event_id,
-        event_type,
-        occurred_at,
-        received_at,
-        row_number() over (partition by person_id, episode order by occurred_at, event_id) as event_number,
-        {{ epoch_seconds('occurred_at') }} - {{ epoch_seconds('lag(occurred_at) over (partition by person_id, episode order by occurred_at, event_id)') }} as seconds_since_last,
-        direction,
-        contact_method,
-        actor,
-        staff,
-        channel,
-        source,
-        medium,
-        campaign,
-        service,
-        value_cents,
-        currency,
-        duration_seconds,
-        reference,
-        detail,
-        text,
-        is_enquiry,
-        is_minor,
-        episode,
-        provider,
-        stream,
-        record_id,
-        batch_id,
-        record_uid,
-        cluster_id
-    from named
+        events.client_id,
+        case when not events.is_spam then {{ id_of(["'lead'", 'numbered.first_event_id']) }} end as lead_id,
+        events.person_id,
+        events.event_id,
+        events.event_type,
+        events.occurred_at,
+        events.received_at,
+        numbered.event_number,
+        {{ epoch_seconds('events.occurred_at') }} - {{ epoch_seconds('numbered.previous_at') }} as seconds_since_last,
+        events.direction,
+        events.contact_method,
+        events.actor,
+        events.staff,
+        events.channel,
+        events.source,
+        events.medium,
+        events.campaign,
+        events.service,
+        events.value_cents,
+        events.currency,
+        events.duration_seconds,
+        events.reference,
+        events.detail,
+        events.text,
+        events.is_enquiry,
+        events.is_minor,
+        numbered.episode,
+        events.provider,
+        events.stream,
+        events.record_id,
+        events.batch_id,
+        events.record_uid,
+        events.cluster_id
+    from events
+    inner join numbered on events.event_id = numbered.event_id
 )
 
 select * from final
