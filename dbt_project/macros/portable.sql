@@ -49,3 +49,9 @@ where thousands.n * 1000 + hundreds.n * 100 + tens.n * 10 + ones.n < 6939
 {% macro weekday(day) %}{{ return(adapter.dispatch('weekday')(day)) }}{% endmacro %}
 {% macro default__weekday(day) %}cast(extract(isodow from {{ day }}) as integer){% endmacro %}
 {% macro spark__weekday(day) %}(weekday({{ day }}) + 1){% endmacro %}
+
+{# How often a whole number goes into another, both positive. #}
+{% macro whole_parts(number, divisor) %}{{ return(adapter.dispatch('whole_parts')(number, divisor)) }}{% endmacro %}
+{% macro default__whole_parts(number, divisor) %}(({{ number }}) // ({{ divisor }})){% endmacro %}
+{% macro postgres__whole_parts(number, divisor) %}(({{ number }}) / ({{ divisor }})){% endmacro %}
+{% macro spark__whole_parts(number, divisor) %}(({{ number }}) div ({{ divisor }})){% endmacro %}
