@@ -101,3 +101,120 @@ leases = Table(
     Column("holder", String, nullable=False),
     Column("expires_at", String, nullable=False),
 )
+
+# Everything Leadtrail emits: tasks, messages, CRM handoffs, drafts, publications. The unique key is the dedupe: the same
+# cause and step can be asked for any number of times.
+outputs = Table(
+    "outputs",
+    metadata,
+    Column("output_id", String, primary_key=True),
+    Column("idempotency_key", String, nullable=False),
+    Column("output_type", String, nullable=False),  # task | message | handoff | draft | publication
+    Column("client_id", String, nullable=False),
+    Column("lead_id", String),
+    Column("channel", String, nullable=False),  # crm_task | crm_note | crm_update | text | email | desk_task
+    Column("priority", Integer, nullable=False),  # 0 urgent, 1 owner tasks, 2 answers, 3 everything else
+    Column("owner", String, nullable=False),
+    Column("source", Text, nullable=False),  # rule@version + event_id: what caused it
+    Column("recipient", String, nullable=False),  # E.164, address or provider id; "" for a desk task
+    Column("payload", Text, nullable=False),  # JSON: what to say, as rendered and approved
+    Column("created_at", String, nullable=False),
+    Column("due_at", String, nullable=False),
+    Column("expires_at", String, nullable=False),
+    Column("status", String, nullable=False),  # see pipeline.store.outputs.STATUSES
+    Column("status_at", String, nullable=False),
+    Column("reason_code", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("recovery_rule", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", String, nullable=False),
+    Column("fence", Integer, nullable=False),  # grows with each claim: who holds an older one has lost it
+    Column("lease_until", String),
+    Column("sending_since", String),  # set just before the provider is called: from here on it may have been sent
+    Column("provider_ref", String),
+    Column("acknowledged_at", String),  # when its owner took a task up
+    UniqueConstraint("idempotency_key", name="outputs_once"),
+)
+Index("outputs_due", outputs.c.status, outputs.c.next_attempt_at)
+Index("outputs_of_lead", outputs.c.client_id, outputs.c.lead_id)
+
+# What happened to each output, in order: claims, refusals, sends, answers. Never changed.
+output_log = Table(
+    "output_log",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("output_id", String, nullable=False),
+    Column("at", String, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column(
+        "what", String, nullable=False
+    ),  # queued | waiting | refused | sending | delivered | retrying | failed | unknown | ...
+    Column("code", String, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+Index("output_log_of_output", output_log.c.output_id)
+
+# Why work is paused: one row for each client, scope and cause, open until it is cleared.
+holds = Table(
+    "holds",
+    metadata,
+    Column("hold_id", String, primary_key=True),
+    Column("open_key", String),  # client|scope|cause while it is open, so that one cause opens one hold
+    Column("client_id", String, nullable=False),
+    Column("scope", String, nullable=False),  # a channel, a provider, or "all"
+    Column("cause", String, nullable=False),  # credential | webhook | import | delivery | privacy | compliance
+    Column("evidence", Text, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("recovery_rule", Text, nullable=False),
+    Column("opened_at", String, nullable=False),
+    Column("cleared_at", String),
+    Column("cleared_by", String),
+    Column("note", Text),
+    UniqueConstraint("open_key", name="holds_open_once"),
+)
+
+# Somebody does not want to be written to: by any word, on any channel, until they say otherwise.
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("client_id", String, primary_key=True),
+    Column("address", String, primary_key=True),  # E.164 or email, normalized
+    Column("channel", String, primary_key=True),  # text | email | any
+    Column("since", String, nullable=False),
+    Column("cause", String, nullable=False),  # keyword | words | provider | complaint | bounce | person
+    Column("evidence", Text, nullable=False),  # the event or record that says so
+    Column("state", String, nullable=False),  # standing | in_review | lifted
+    Column("state_at", String, nullable=False),
+)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("incident_id", String, primary_key=True),
+    Column("open_key", String),  # one cause, one incident, however many symptoms
+    Column("client_id", String, nullable=False),  # "" for the whole house
+    Column("title", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("recovery_rule", Text, nullable=False),
+    Column("symptoms", Integer, nullable=False),
+    Column("opened_at", String, nullable=False),
+    Column("last_seen_at", String, nullable=False),
+    Column("resolved_at", String),
+    Column("resolved_by", String),
+    UniqueConstraint("open_key", name="incidents_open_once"),
+)
+
+# Who did what, each row sealed with the one before it.
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", String, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("previous_hash", String, nullable=False),
+    Column("hash", String, nullable=False),
+)

@@ -1,0 +1,343 @@
+"""The queue of everything Leadtrail emits: asked for any number of times, done once.
+
+    pending ──claim──▶ leased ──▶ delivered
+       ▲                 ├──▶ retrying ──(due again)──▶ leased          until the retry window ends: failed
+       │                 ├──▶ unknown    sent, but nobody knows whether it arrived: asked for, never sent again blindly
+       │                 └──▶ failed | cancelled | expired | held
+
+A claim gives a lease and a fence. Whoever reports with an older fence, or after the lease, has lost the output and is not
+heard. Just before the provider is called the worker says so (`begin_sending`); a lease that runs out after that leaves
+`unknown`, one that runs out before leaves `pending`. The gate is asked in the claiming transaction and once more in that of
+`begin_sending`: an opt-out that is committed before it always wins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from pipeline.store.engine import stamp
+from pipeline.store.schema import output_log, outputs
+
+STATUSES = ("pending", "leased", "retrying", "held", "unknown", "delivered", "failed", "cancelled", "expired")
+OPEN = ("pending", "leased", "retrying", "held", "unknown")  # something may still come of it
+LEASE = timedelta(minutes=2)
+FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=20), timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Output:
+    """Something to be emitted. `payload` is what to say, as approved; it is stored as JSON."""
+
+    idempotency_key: str
+    output_type: str
+    client_id: str
+    lead_id: str | None
+    channel: str
+    priority: int
+    owner: str
+    source: str
+    recipient: str
+    payload: Mapping[str, Any]
+    due_at: datetime
+    expires_at: datetime
+    recovery_rule: str
+
+    @property
+    def output_id(self) -> str:
+        return hashlib.sha256(self.idempotency_key.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """An output that is this worker's until `lease_until`, if it reports with this `fence`."""
+
+    output_id: str
+    fence: int
+    attempts: int
+    lease_until: datetime
+    row: Mapping[str, Any] = field(repr=False)  # the row of `outputs`; holds what is to be said
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        return dict(json.loads(self.row["payload"]))
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What the gate says about one output: go on, wait until a time, or end as `status`."""
+
+    what: Literal["allow", "wait", "refuse"]
+    code: str = ""
+    reason: str = ""
+    until: datetime | None = None
+    status: str = "cancelled"  # of a refusal: cancelled | expired | held
+
+
+Gate = Callable[[Connection, Mapping[str, Any], datetime], Ruling]
+
+
+def enqueue(connection: Connection, wanted: Sequence[Output], now: datetime) -> list[str]:
+    """Queue outputs in the caller's transaction; those whose key is known are left alone. Returns the ids that are new."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(outputs).on_conflict_do_nothing(index_elements=["idempotency_key"])
+    added = []
+    for one in wanted:
+        row = _row(one, now)
+        if connection.execute(statement.returning(outputs.c.output_id), row).first() is not None:
+            added.append(one.output_id)
+            _log(connection, one.output_id, 0, "queued", "", one.source, now)
+    return added
+
+
+def claim(engine: Engine, gate: Gate, *, now: datetime, limit: int = 20, channels: Sequence[str] = ()) -> list[Claimed]:
+    """Take what is due, most urgent first, and have the gate rule on each in the same transaction. A refusal or a wait is
+    stored with its reason: "why was this not sent" always has an answer."""
+    at, claimed = stamp(now), []
+    with engine.begin() as connection:
+        due = and_(
+            outputs.c.status.in_(("pending", "retrying")),
+            outputs.c.due_at <= at,
+            outputs.c.next_attempt_at <= at,
+            *([outputs.c.channel.in_(channels)] if channels else []),
+        )
+        query = select(outputs).where(due).order_by(outputs.c.priority, outputs.c.due_at, outputs.c.output_id)
+        rows = connection.execute(query.limit(limit).with_for_update(skip_locked=True)).mappings().all()
+        for row in rows:
+            ruling = gate(connection, row, now)
+            if ruling.what == "allow":
+                until = now + LEASE
+                values = {"status": "leased", "status_at": at, "fence": row["fence"] + 1, "lease_until": stamp(until)}
+                values |= {"attempts": row["attempts"] + 1, "sending_since": None, "reason_code": "", "reason": ""}
+                connection.execute(update(outputs).where(outputs.c.output_id == row["output_id"]).values(**values))
+                claimed.append(
+                    Claimed(row["output_id"], row["fence"] + 1, row["attempts"] + 1, until, {**row, **values})
+                )
+            elif ruling.what == "wait":
+                _put_off(connection, row, ruling, now)
+            else:
+                _end(connection, row, ruling.status, ruling.code, ruling.reason, now)
+    return claimed
+
+
+def begin_sending(engine: Engine, claimed: Claimed, gate: Gate, now: datetime) -> bool:
+    """Say that the provider is about to be called, if the gate still allows it. False: it must not be sent, because the output
+    is not this worker's any more or something came in between (stored with its reason)."""
+    with engine.begin() as connection:
+        row = connection.execute(select(outputs).where(*_mine(claimed, now)).with_for_update()).mappings().first()
+        if row is None:
+            return False
+        ruling = gate(connection, row, now)
+        if ruling.what == "allow":
+            where = outputs.c.output_id == claimed.output_id
+            connection.execute(update(outputs).where(where).values(sending_since=stamp(now)))
+            _log(connection, claimed.output_id, claimed.fence, "sending", "", "", now)
+            return True
+        if ruling.what == "wait":
+            back = {"status": "pending", "lease_until": None}
+            connection.execute(update(outputs).where(outputs.c.output_id == claimed.output_id).values(**back))
+            _put_off(connection, row, ruling, now)
+        else:
+            _end(connection, row, ruling.status, ruling.code, ruling.reason, now)
+    return False
+
+
+def delivered(engine: Engine, claimed: Claimed, provider_ref: str, now: datetime, *, detail: str = "") -> bool:
+    """The provider has it. Heard even after the lease, as long as nobody else claimed it: it is a fact."""
+    values = {"status": "delivered", "provider_ref": provider_ref, "reason_code": "", "reason": detail}
+    return _report(engine, claimed, values, "delivered", "", detail or provider_ref, now)
+
+
+def retry(
+    engine: Engine, claimed: Claimed, code: str, reason: str, now: datetime, *, after: timedelta | None = None
+) -> str:
+    """It surely was not sent; try again later, or fail once the retry window (its expiry) is over. Returns the new status."""
+    wait = after if after is not None else min(FIRST_RETRY * 2 ** (claimed.attempts - 1), LONGEST_RETRY)
+    at = now + wait
+    if stamp(at) >= claimed.row["expires_at"]:
+        _report(
+            engine, claimed, {"status": "failed", "reason_code": code, "reason": reason}, "failed", code, reason, now
+        )
+        return "failed"
+    values = {"status": "retrying", "next_attempt_at": stamp(at), "reason_code": code, "reason": reason}
+    _report(engine, claimed, values, "retrying", code, reason, now)
+    return "retrying"
+
+
+def failed(engine: Engine, claimed: Claimed, code: str, reason: str, now: datetime) -> bool:
+    """The provider will never take it: a dead letter, with its reason, for its owner."""
+    return _report(
+        engine, claimed, {"status": "failed", "reason_code": code, "reason": reason}, "failed", code, reason, now
+    )
+
+
+def unknown(engine: Engine, claimed: Claimed, reason: str, now: datetime) -> bool:
+    """It was sent, and nobody knows whether it was taken. It is asked for from now on, never sent again blindly."""
+    values = {"status": "unknown", "reason_code": "unconfirmed", "reason": reason, "next_attempt_at": stamp(now)}
+    return _report(engine, claimed, values, "unknown", "unconfirmed", reason, now)
+
+
+def resolve_unknown(engine: Engine, output_id: str, found: str | None, actor: str, now: datetime) -> bool:
+    """What asking the provider (or a person) brought: `found` is its reference there, or None if it surely is not there; then
+    it goes back into the queue."""
+    values = (
+        {"status": "delivered", "provider_ref": found, "reason_code": "", "reason": "Found at the provider."}
+        if found is not None
+        else {
+            "status": "retrying",
+            "next_attempt_at": stamp(now),
+            "reason_code": "not_there",
+            "reason": "The provider does not have it.",
+        }
+    )
+    with engine.begin() as connection:
+        where = (outputs.c.output_id == output_id, outputs.c.status == "unknown")
+        values |= {"status_at": stamp(now), "lease_until": None, "sending_since": None}
+        done = connection.execute(update(outputs).where(*where).values(**values)).rowcount == 1
+        if done:
+            _log(
+                connection,
+                output_id,
+                0,
+                str(values["status"]),
+                str(values["reason_code"]),
+                f"{values['reason']} ({actor})",
+                now,
+            )
+    return done
+
+
+def recover(engine: Engine, now: datetime) -> dict[str, int]:
+    """Free outputs whose worker is gone: back to pending if the provider was surely not called, else unknown. Returns counts."""
+    at, counts = stamp(now), {"pending": 0, "unknown": 0}
+    with engine.begin() as connection:
+        query = select(outputs).where(outputs.c.status == "leased", outputs.c.lease_until < at)
+        for row in connection.execute(query.with_for_update(skip_locked=True)).mappings().all():
+            status = "unknown" if row["sending_since"] else "pending"
+            values = {"status": status, "status_at": at, "lease_until": None, "next_attempt_at": at}
+            values |= {"reason_code": "worker_lost", "reason": "The worker that had it did not report back."}
+            connection.execute(update(outputs).where(outputs.c.output_id == row["output_id"]).values(**values))
+            _log(connection, row["output_id"], row["fence"], status, "worker_lost", str(values["reason"]), now)
+            counts[status] += 1
+    return counts
+
+
+def cancel(connection: Connection, output_id: str, code: str, reason: str, now: datetime) -> bool:
+    """Take an output back before it is sent, in the caller's transaction. What is leased, unknown or done stays as it is."""
+    where = (outputs.c.output_id == output_id, outputs.c.status.in_(("pending", "retrying", "held")))
+    row = connection.execute(select(outputs).where(*where).with_for_update()).mappings().first()
+    if row is None:
+        return False
+    _end(connection, row, "cancelled", code, reason, now)
+    return True
+
+
+def acknowledge(connection: Connection, output_id: str, now: datetime) -> bool:
+    """Its owner took the task up."""
+    where = (outputs.c.output_id == output_id, outputs.c.acknowledged_at.is_(None))
+    done = connection.execute(update(outputs).where(*where).values(acknowledged_at=stamp(now))).rowcount == 1
+    if done:
+        _log(connection, output_id, 0, "acknowledged", "", "", now)
+    return done
+
+
+def history(connection: Connection, output_id: str) -> list[Mapping[str, Any]]:
+    """What happened to an output, oldest first."""
+    query = select(output_log).where(output_log.c.output_id == output_id).order_by(output_log.c.id)
+    return list(connection.execute(query).mappings().all())
+
+
+def counts(connection: Connection, client_id: str = "") -> dict[tuple[str, str], int]:
+    """How many outputs are in each (client, status)."""
+    query = select(outputs.c.client_id, outputs.c.status, func.count().label("n"))
+    if client_id:
+        query = query.where(outputs.c.client_id == client_id)
+    return {
+        (row.client_id, row.status): row.n
+        for row in connection.execute(query.group_by(outputs.c.client_id, outputs.c.status))
+    }
+
+
+# ---- inside ----
+
+
+def _row(one: Output, now: datetime) -> dict[str, Any]:
+    return {
+        **{
+            name: getattr(one, name) for name in ("output_id", "idempotency_key", "output_type", "client_id", "lead_id")
+        },
+        **{
+            name: getattr(one, name)
+            for name in ("channel", "priority", "owner", "source", "recipient", "recovery_rule")
+        },
+        "payload": json.dumps(one.payload, sort_keys=True, default=str),
+        "created_at": stamp(now),
+        "due_at": stamp(one.due_at),
+        "expires_at": stamp(one.expires_at),
+        "status": "pending",
+        "status_at": stamp(now),
+        "reason_code": "",
+        "reason": "",
+        "attempts": 0,
+        "next_attempt_at": stamp(one.due_at),
+        "fence": 0,
+    }
+
+
+def _mine(claimed: Claimed, now: datetime) -> tuple[Any, ...]:
+    return (
+        outputs.c.output_id == claimed.output_id,
+        outputs.c.status == "leased",
+        outputs.c.fence == claimed.fence,
+        outputs.c.lease_until >= stamp(now),
+    )
+
+
+def _report(
+    engine: Engine, claimed: Claimed, values: dict[str, Any], what: str, code: str, detail: str, now: datetime
+) -> bool:
+    """Store what became of a claim, unless somebody else claimed the output since. `unknown` of this fence is ours to mend."""
+    with engine.begin() as connection:
+        where = (
+            outputs.c.output_id == claimed.output_id,
+            outputs.c.fence == claimed.fence,
+            or_(outputs.c.status == "leased", outputs.c.status == "unknown"),
+        )
+        values = {**values, "status_at": stamp(now), "lease_until": None, "sending_since": None}
+        done = connection.execute(update(outputs).where(*where).values(**values)).rowcount == 1
+        _log(connection, claimed.output_id, claimed.fence, what if done else f"{what}, not heard", code, detail, now)
+    return done
+
+
+def _put_off(connection: Connection, row: Mapping[str, Any], ruling: Ruling, now: datetime) -> None:
+    until = ruling.until or now
+    values = {
+        "next_attempt_at": stamp(until),
+        "reason_code": ruling.code,
+        "reason": ruling.reason,
+        "status_at": stamp(now),
+    }
+    if stamp(until) >= row["expires_at"]:
+        _end(connection, row, "expired", ruling.code, f"{ruling.reason} By then it is no longer true.", now)
+        return
+    connection.execute(update(outputs).where(outputs.c.output_id == row["output_id"]).values(**values))
+    if (row["reason_code"], row["reason"]) != (ruling.code, ruling.reason):
+        _log(connection, row["output_id"], row["fence"], "waiting", ruling.code, ruling.reason, now)
+
+
+def _end(connection: Connection, row: Mapping[str, Any], status: str, code: str, reason: str, now: datetime) -> None:
+    values = {"status": status, "status_at": stamp(now), "reason_code": code, "reason": reason, "lease_until": None}
+    connection.execute(update(outputs).where(outputs.c.output_id == row["output_id"]).values(**values))
+    _log(connection, row["output_id"], row["fence"], status, code, reason, now)
+
+
+def _log(connection: Connection, output_id: str, fence: int, what: str, code: str, detail: str, now: datetime) -> None:
+    row = {"output_id": output_id, "at": stamp(now), "fence": fence, "what": what, "code": code, "detail": detail}
+    connection.execute(insert(output_log), row)
