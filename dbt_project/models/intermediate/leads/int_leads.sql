@@ -41,37 +41,51 @@ last_enquiries as (
     select lead_id, channel from enquiries where place_from_last = 1
 ),
 
--- the latest word on each of these, ties by id
+-- what was said of each of these, with its place: the first service, the last of everything else, ties by id. Only rows that say
+-- something are ranked, and all kinds at once
+{%- set kinds = {
+    'service': 'service is not null', 'reason': "event_type = 'job_lost'", 'staff': "staff is not null and provider = 'hubspot'",
+    'deal': "provider = 'hubspot' and value_cents is not null", 'estimate': "event_type in ('estimate_created', 'estimate_accepted')",
+    'call_value': "provider = 'callrail' and value_cents is not null",
+    'qualification': "provider = 'callrail' and detail in ('qualified', 'not_a_lead')",
+    'consent': "event_type in ('consent_given', 'consent_refused', 'opted_out', 'opted_in') and contact_method = 'text'",
+} %}
+{%- set word = {'service': 'service', 'reason': 'detail', 'staff': 'staff', 'qualification': 'detail', 'consent': 'event_type'} %}
+said as (
+    {%- for kind, condition in kinds.items() %}
+    select
+        lead_id, '{{ kind }}' as kind, cast({{ word.get(kind, 'null') }} as varchar) as word,
+        {{ 'value_cents' if kind in ('deal', 'estimate', 'call_value') else 'cast(null as bigint)' }} as cents, event_id, occurred_at
+    from events where {{ condition }}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+),
+
+ranked as (
+    select
+        said.*,
+        row_number() over (
+            partition by lead_id, kind
+            order by case when kind = 'service' then occurred_at end, case when kind <> 'service' then occurred_at end desc, event_id
+        ) as place
+    from said
+),
+
 latest as (
     select
         lead_id,
-        max(case when place_of_service = 1 then service end) as service,
-        max(case when place_of_reason = 1 then detail end) as lost_reason,
-        max(case when place_of_staff = 1 then staff end) as staff,
-        max(case when place_of_deal = 1 then value_cents end) as deal_cents,
-        max(case when place_of_estimate = 1 then value_cents end) as estimate_cents,
-        max(case when place_of_call_value = 1 then value_cents end) as call_value_cents,
-        max(case when place_of_qualification = 1 then detail end) as qualification,
-        max(case when place_of_consent = 1 then event_type end) as consent_event_type,
-        max(case when place_of_consent = 1 then event_id end) as consent_event_id,
-        max(case when place_of_consent = 1 then occurred_at end) as consent_at
-    from (
-        select
-            events.*,
-            {%- set kinds = {
-                'service': 'service is not null', 'reason': "event_type = 'job_lost'", 'staff': "staff is not null and provider = 'hubspot'",
-                'deal': "provider = 'hubspot' and value_cents is not null", 'estimate': "event_type in ('estimate_created', 'estimate_accepted')",
-                'call_value': "provider = 'callrail' and value_cents is not null",
-                'qualification': "provider = 'callrail' and detail in ('qualified', 'not_a_lead')",
-                'consent': "event_type in ('consent_given', 'consent_refused', 'opted_out', 'opted_in') and contact_method = 'text'",
-            } %}
-            {%- for kind, condition in kinds.items() %}
-            case when {{ condition }} then row_number() over (
-                partition by lead_id, {{ condition }} order by occurred_at {{ '' if kind == 'service' else 'desc' }}, event_id
-            ) end as place_of_{{ kind }}{{ ',' if not loop.last }}
-            {%- endfor %}
-        from events
-    ) as ranked
+        max(case when kind = 'service' then word end) as service,
+        max(case when kind = 'reason' then word end) as lost_reason,
+        max(case when kind = 'staff' then word end) as staff,
+        max(case when kind = 'deal' then cents end) as deal_cents,
+        max(case when kind = 'estimate' then cents end) as estimate_cents,
+        max(case when kind = 'call_value' then cents end) as call_value_cents,
+        max(case when kind = 'qualification' then word end) as qualification,
+        max(case when kind = 'consent' then word end) as consent_event_type,
+        max(case when kind = 'consent' then event_id end) as consent_event_id,
+        max(case when kind = 'consent' then occurred_at end) as consent_at
+    from ranked
+    where place = 1
     group by lead_id
 ),
 
