@@ -3,7 +3,8 @@
 
    Each round every node takes the least label seen from its neighbours' labels, gives that to the node its own label names, and then
    jumps to its label's label (FastSV: rounds grow with the logarithm of the longest chain, where plain label passing needs as many rounds as
-   the chain is long). Rounds are tables, because engines without recursion and engines that inline CTEs must run it too.
+   the chain is long). Rounds are tables, because engines without recursion and engines that inline CTEs must run it too. They work on
+   numbers in the order of the texts: comparing and joining those costs a fraction.
 
    `part` names what is computed together. When a model is built on, the edges must be all edges of the touched parts, and
    config.replaces says which rows of earlier builds go: 'parts' (those in the log of touched clusters) or 'components' (those of every
@@ -12,17 +13,25 @@
   {%- set target = this.incorporate(type='table') -%}
   {%- set existing = load_cached_relation(this) -%}
   {%- set building_on = continues_components() and not (config.require('replaces') == 'components' and component_everything('keys')) -%}
-  {%- set edges = component_table('edges') -%}
+  {%- set edges, nodes, links = component_table('edges'), component_table('nodes'), component_table('links') -%}
   {%- set labels = [component_table('even'), component_table('odd')] -%}
   {{ run_hooks(pre_hooks, inside_transaction=False) }}
   {{ run_hooks(pre_hooks, inside_transaction=True) }}
 
-  {% do create_component_table(edges, "
-    with given as (" ~ sql ~ ")
-    select a as u, b as v, part from given
+  {% do create_component_table(edges, sql) %}
+  {% do create_component_table(nodes, "
+    select node, min(part) as part, row_number() over (order by " ~ in_bytes('node') ~ ") as number
+    from (select a as node, part from " ~ edges ~ " union all select b, part from " ~ edges ~ ") as ends
+    group by node") %}
+  {% do create_component_table(links, "
+    with numbered as (
+      select ends_a.number as a, ends_b.number as b
+      from " ~ edges ~ " as edges inner join " ~ nodes ~ " as ends_a on edges.a = ends_a.node inner join " ~ nodes ~ " as ends_b on edges.b = ends_b.node
+    )
+    select a as u, b as v from numbered
     union
-    select b as u, a as v, part from given") %}
-  {% do create_component_table(labels[0], "select u as node, least(u, min(" ~ in_bytes('v') ~ ")) as label, 1 as moved from " ~ edges ~ " group by u") %}
+    select b, a from numbered") %}
+  {% do create_component_table(labels[0], "select u as node, least(u, min(v)) as label, 1 as moved from " ~ links ~ " group by u") %}
   {%- set round = namespace(number=0, settled=false) -%}
   {%- for _ in range(60) -%}
     {%- if not round.settled -%}
@@ -32,9 +41,9 @@
           select here.node, here.label, above.label as label_above from " ~ now ~ " as here inner join " ~ now ~ " as above on here.label = above.node
         ),
         seen as (
-          select edges.u as node, min(" ~ in_bytes('jumped.label_above') ~ ") as least
-          from " ~ edges ~ " as edges inner join jumped on edges.v = jumped.node
-          group by edges.u
+          select links.u as node, min(jumped.label_above) as least
+          from " ~ links ~ " as links inner join jumped on links.v = jumped.node
+          group by links.u
         ),
         offers as (
           select node, label_above as offer from jumped
@@ -43,7 +52,7 @@
           union all
           select jumped.label, seen.least from jumped inner join seen on jumped.node = seen.node
         ),
-        taken as (select node, min(" ~ in_bytes('offer') ~ ") as label from offers group by node)
+        taken as (select node, min(offer) as label from offers group by node)
         select taken.node, taken.label, case when taken.label <> before.label then 1 else 0 end as moved
         from taken inner join " ~ now ~ " as before on taken.node = before.node") %}
       {%- set round.number = round.number + 1 -%}
@@ -54,9 +63,11 @@
   {%- if not round.settled -%}{{ exceptions.raise_compiler_error(this.identifier ~ ' did not settle in 60 rounds') }}{%- endif -%}
 
   {%- set result = "
-    select settled.node, settled.label as component, parts.part
+    select nodes.node, least_nodes.node as component, nodes.part
     from " ~ labels[round.number % 2] ~ " as settled
-    inner join (select u as node, min(part) as part from " ~ edges ~ " where part is not null group by u) as parts on settled.node = parts.node" -%}
+    inner join " ~ nodes ~ " as nodes on settled.node = nodes.number
+    inner join " ~ nodes ~ " as least_nodes on settled.label = least_nodes.number
+    where nodes.part is not null" -%}
   {%- if not building_on -%}
     {%- if existing -%}{% do adapter.drop_relation(existing) %}{%- endif -%}
     {% call statement('main') %}{{ create_table_as(False, target, result) }}{% endcall %}
@@ -64,9 +75,10 @@
       {% do run_query("insert into landing.touched_clusters select " ~ this_build() ~ ", null") %}
     {%- endif -%}
   {%- elif config.require('replaces') == 'components' -%}
-    {%- set reached = "(select distinct component from " ~ target ~ " where node in (select u from " ~ edges ~ "))" -%}
+    {%- set reached = "(select distinct component from " ~ target ~ " where node in (select node from " ~ nodes ~ "))" -%}
     {% do run_query("insert into landing.touched_clusters select " ~ this_build() ~ ", component from " ~ reached ~ " as reached
-        union select " ~ this_build() ~ ", label from " ~ labels[round.number % 2]) %}
+        union select " ~ this_build() ~ ", least_nodes.node from " ~ labels[round.number % 2] ~ " as settled
+        inner join " ~ nodes ~ " as least_nodes on settled.label = least_nodes.number") %}
     {% call statement('main') %}
       delete from {{ target }} where component in {{ reached }};
       insert into {{ target }} (node, component, part) {{ result }};
@@ -79,7 +91,7 @@
   {%- endif -%}
   {% do run_query("delete from landing.progress where model = '" ~ this.identifier ~ "'") %}
   {% do run_query("insert into landing.progress select '" ~ this.identifier ~ "', max(build) from landing.builds") %}
-  {%- for relation in [edges] + labels -%}{% do adapter.drop_relation(relation) %}{%- endfor -%}
+  {%- for relation in [edges, nodes, links] + labels -%}{% do adapter.drop_relation(relation) %}{%- endfor -%}
   {{ run_hooks(post_hooks, inside_transaction=True) }}
   {{ adapter.commit() }}
   {{ run_hooks(post_hooks, inside_transaction=False) }}
