@@ -7,8 +7,9 @@ import hashlib
 from importlib.metadata import version
 from pathlib import Path
 
+from pipeline.build_plan import PROJECT, files_of
 from pipeline.settings import Settings
-from pipeline.warehouse import PROJECT, BuildFailed, run_dbt
+from pipeline.warehouse import BuildFailed, run_dbt
 
 
 def manifest_path(settings: Settings) -> Path:
@@ -28,7 +29,6 @@ def manifest_path(settings: Settings) -> Path:
 
 def _project_print() -> str:
     digest = hashlib.sha256(f"{version('dbt-core')} {version('dbt-duckdb')}".encode())
-    for path in sorted(PROJECT.rglob("*")):
-        if path.suffix in (".sql", ".yml", ".csv") and "target" not in path.relative_to(PROJECT).parts:
-            digest.update(f"{path.relative_to(PROJECT)}\x00".encode() + path.read_bytes())
+    for path in files_of(PROJECT):
+        digest.update(f"{path.relative_to(PROJECT)}\x00".encode() + path.read_bytes())
     return digest.hexdigest()

@@ -40,10 +40,11 @@ NUMBERED = (
 )
 
 
-def make_town(seed: int, *, clients: int, months: int, leads_per_month: int, end: datetime) -> Town:
+def make_town(seed: int, *, clients: int, months: int, leads_per_month: int, end: datetime, first: int = 0) -> Town:
+    """So many clients, beginning with number `first`: a large town can be made a part at a time."""
     start = months_before(end, months)
     town = Town(seed, start, end, [])
-    for index in range(clients):
+    for index in range(first, first + clients):
         client = make_client(seed, index, start=start, end=end)
         _merge(town, _history(seed, client, start=start, end=end, months=months, episodes=months * leads_per_month))
     for name in FACTS:

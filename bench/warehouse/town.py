@@ -1,0 +1,51 @@
+"""Homes of a given size: parts of one large town, made once and kept under .leadtrail-bench/, linked together.
+
+A larger home holds a smaller one's clients and more; the mix of records is the same, so only the size differs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).parent.parent.parent
+KEPT = ROOT / ".leadtrail-bench" / "warehouse"
+CLIENTS = 10  # in a part
+RECORDS = 250_000  # about, in a part
+PROCESSES = 2
+
+
+def make_home(home: Path, parts: int) -> int:
+    """A home that holds the first parts, landed and not yet built; its number of records."""
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        folders = list(pool.map(_part, range(parts)))
+    shutil.rmtree(home, ignore_errors=True)
+    (home / "directory").mkdir(parents=True)
+    records = 0
+    for folder in folders:
+        for segment in sorted((folder / "landing").rglob("*.parquet")):
+            linked = home / segment.relative_to(folder)
+            linked.parent.mkdir(parents=True, exist_ok=True)
+            os.link(segment, linked)
+            records += pq.read_metadata(segment).num_rows
+    for name in ("clients.parquet", "connections.parquet"):
+        rows = pa.concat_tables([pq.read_table(folder / "directory" / name) for folder in folders])
+        pq.write_table(rows, home / "directory" / name)
+    return records
+
+
+def _part(number: int) -> Path:
+    folder = KEPT / f"part-{number}"
+    if not (folder / "done").exists():
+        first, clients = str(number * CLIENTS), str(CLIENTS)
+        command = [sys.executable, "-m", "bench.warehouse.land"]
+        subprocess.run([*command, "--folder", folder, "--first", first, "--clients", clients], cwd=ROOT, check=True)
+        (folder / "done").touch()
+    return folder

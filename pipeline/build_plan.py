@@ -1,0 +1,202 @@
+"""What the next build has to do: all of it from landing, all of it building on, or only what news has reached.
+
+    full refresh   the code has changed since the warehouse was built (models, macros, seeds), or what is known of a client has:
+                   tables that build on what they hold would keep rows made by the old rule
+    everything     the last build did not end well, or somebody else built, or tests or settings have changed
+    news           tables that hang on something new, and the tests of all that hangs on it. Views are the same text as before
+
+What was built is noted in the home when a build ends, and that it is unknown when one begins: a build that dies is followed by
+one that leaves nothing out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+
+from pipeline.settings import Settings
+
+PROJECT = Path(__file__).parent.parent / "dbt_project"
+CODE = (".sql", ".csv")  # what decides rows; .yml describes and tests them
+CODE_FOLDERS = ("models", "macros", "seeds")
+NEVER = "none"  # no code has this print
+FIXED = ("timezone", "joined_on")  # what rows made earlier have taken from the clients file
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`nodes` are names for dbt to select; None is everything, and none at all is nothing to do."""
+
+    full_refresh: bool
+    nodes: tuple[str, ...] | None
+    why: str
+    state: Mapping[str, Any]  # all that decides what is built, except landing, as it was when the build was planned
+
+    @property
+    def args(self) -> list[str]:
+        """For `dbt build`."""
+        args = ["--full-refresh"] if self.full_refresh else []
+        return args if self.nodes is None else [*args, "--indirect-selection", "empty", "--select", *self.nodes]
+
+
+def plan_build(settings: Settings, *, full_refresh: bool = False) -> Plan:
+    """The caller holds `sole_writer`."""
+    built, now = _read(settings), _state(settings)
+    if full_refresh:
+        return Plan(True, None, "it was asked for", now)
+    if not settings.warehouse.exists():
+        return Plan(False, None, "there is no warehouse yet", now)
+    if built.get("code") != now["code"]:
+        return Plan(True, None, "models, macros or seeds are not those the warehouse was built with", now)
+    if changed := _changed_clients(built.get("clients", {}), now["clients"]):
+        return Plan(True, None, f"the time zone or joining day of {', '.join(changed[:5])} has changed", now)
+    try:
+        with duckdb.connect(str(settings.warehouse), read_only=True) as warehouse:
+            return _build_on(settings, warehouse, built, now)
+    except duckdb.Error:  # dbt will say what is wrong with it
+        return Plan(False, None, "the warehouse cannot be read", now)
+
+
+def begin(settings: Settings, plan: Plan) -> None:
+    """Note that a build is under way. A full refresh that dies halfway has left tables of both kinds."""
+    code = NEVER if plan.full_refresh and settings.warehouse.exists() else plan.state["code"]
+    _write(settings, {"code": code, "clients": plan.state["clients"]})
+
+
+def finish(settings: Settings, plan: Plan, *, models_built: bool, tests_passed: bool) -> None:
+    """Note how the build ended."""
+    if models_built and tests_passed:
+        with duckdb.connect(str(settings.warehouse), read_only=True) as warehouse:
+            _write(settings, {**plan.state, "build": _build_number(warehouse)})
+    elif models_built:
+        _write(settings, {name: plan.state[name] for name in ("code", "clients")})
+
+
+def forget(settings: Settings) -> None:
+    _note(settings).unlink(missing_ok=True)
+
+
+def files_of(project: Path) -> Iterable[Path]:
+    """What the project is made of, in order."""
+    for path in sorted(project.rglob("*")):
+        if path.suffix in (".sql", ".yml", ".csv") and "target" not in path.relative_to(project).parts:
+            yield path
+
+
+# ---- what has changed ----
+
+
+def _build_on(
+    settings: Settings, warehouse: duckdb.DuckDBPyConnection, built: Mapping[str, Any], now: Mapping[str, Any]
+) -> Plan:
+    if new := sorted(now["clients"].keys() - built.get("clients", {}).keys()):
+        known = _known_clients(warehouse, new)
+        if known:
+            return Plan(True, None, f"{', '.join(known[:5])} had records before it was among the clients", now)
+    manifest = settings.dbt_target / "manifest.json"
+    if built.get("build") != _build_number(warehouse) or not manifest.exists():
+        return Plan(False, None, "the last build did not end well, or was not of everything", now)
+    if built.get("project") != now["project"]:
+        return Plan(False, None, "tests or settings have changed", now)
+    changed = {
+        f"leadtrail.{name}" for name, print_ in now["directory"].items() if print_ != built["directory"].get(name)
+    }
+    changed |= _streams_with_news(settings.landing, warehouse)
+    return Plan(False, _reached(json.loads(manifest.read_bytes()), changed), f"news of {len(changed)} sources", now)
+
+
+def _streams_with_news(landing: Path, warehouse: duckdb.DuckDBPyConnection) -> set[str]:
+    """`provider.stream` of those with a segment that their base model has not read."""
+    read: dict[str, set[str]] = {}
+    for model, segment in warehouse.execute("select model, segment from landing.loaded_segments").fetchall():
+        read.setdefault(model, set()).add(segment)
+    news = set()
+    for folder in landing.glob("*/*/"):
+        name = f"{folder.parent.name}/{folder.name}"
+        known = read.get(f"base_{folder.parent.name}__{folder.name}", set())
+        if any(f"{name}/{path.name}" not in known for path in folder.glob("*.parquet")):
+            news.add(name.replace("/", "."))
+    return news
+
+
+def _reached(manifest: Mapping[str, Any], changed: set[str]) -> tuple[str, ...]:
+    """Names of the tables and tests downstream of the changed sources."""
+    children, nodes = manifest["child_map"], manifest["nodes"]
+    todo = [one for one in manifest["sources"] if one.split(".", 2)[2] in changed]
+    seen: set[str] = set()
+    while todo:
+        one = todo.pop()
+        if one not in seen:
+            seen.add(one)
+            todo += children.get(one, ())
+    reached = [nodes[one] for one in seen if one in nodes]
+    return tuple(
+        sorted(
+            node["name"]
+            for node in reached
+            if node["resource_type"] == "test"
+            or (node["resource_type"] == "model" and node["config"]["materialized"] not in ("view", "ephemeral"))
+        )
+    )
+
+
+def _changed_clients(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return sorted(client for client, facts in before.items() if now.get(client) != facts)
+
+
+def _known_clients(warehouse: duckdb.DuckDBPyConnection, clients: list[str]) -> list[str]:
+    """Which of them have records already."""
+    query = "select distinct client_id from intermediate.int_records where client_id in (select unnest(?)) order by 1"
+    return [client for (client,) in warehouse.execute(query, [clients]).fetchall()]
+
+
+def _build_number(warehouse: duckdb.DuckDBPyConnection) -> int:
+    row = warehouse.execute("select max(build) from landing.builds").fetchone()
+    return int(row[0]) if row and row[0] is not None else 0
+
+
+# ---- the note ----
+
+
+def _note(settings: Settings) -> Path:
+    return settings.home / "built.json"
+
+
+def _read(settings: Settings) -> dict[str, Any]:
+    try:
+        return dict(json.loads(_note(settings).read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _write(settings: Settings, state: Mapping[str, Any]) -> None:
+    temporary = _note(settings).with_suffix(".tmp")
+    temporary.write_text(json.dumps(state))
+    temporary.replace(_note(settings))
+
+
+def _state(settings: Settings) -> dict[str, Any]:
+    """All that decides what a build makes, except landing."""
+    engine = f"{version('dbt-core')} {version('dbt-duckdb')} {version('duckdb')}"
+    code = hashlib.sha256()
+    project = hashlib.sha256(f"{engine} {settings.home}".encode())  # views name the home
+    for path in files_of(PROJECT):
+        inside = path.relative_to(PROJECT)
+        content = f"{inside}\x00".encode() + path.read_bytes()
+        project.update(content)
+        if (inside.parts[0] in CODE_FOLDERS and path.suffix in CODE) or inside.name == "dbt_project.yml":
+            code.update(content)
+    directory, clients = settings.home / "directory", {}
+    prints = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(directory.glob("*.parquet"))}
+    if "clients" in prints:
+        rows = pq.read_table(directory / "clients.parquet").to_pylist()
+        clients = {row["client_id"]: [row[name] for name in FIXED] for row in rows}
+    return {"code": code.hexdigest(), "project": project.hexdigest(), "clients": clients, "directory": prints}
