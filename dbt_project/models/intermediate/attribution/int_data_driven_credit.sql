@@ -1,43 +1,24 @@
 {{ config(materialized='table') }}
--- Credit by the data-driven model, for clients with enough leads to learn from. New leads change what was learnt, and with it the credit of
--- old conversions: so it is computed anew, beside the models that are rules.
-with shown as (
-    select distinct client_id from {{ ref('int_channel_shares') }}
-),
-
-conversions as (
-    select conversions.*
-    from {{ ref('int_conversions') }} as conversions
-    inner join shown on conversions.client_id = shown.client_id
+-- Credit by the data-driven model, of leads with several channels, for clients with enough leads to learn from. New leads change what was
+-- learnt, and with it the credit of old conversions: so it is computed anew, beside the models that are rules.
+with shares as (
+    select client_id, channel_set, channel, credit
+    from {{ ref('int_channel_shares') }}
+    where left_out = 'none' and credit > 0 and channel <> channel_set
 ),
 
 paths as (
-    select lead_id, channel_set
+    select client_id, lead_id, channel_set, channel, count(*) as touches
     from {{ ref('int_touches') }}
-    where touch_number = 1 and is_credited
-),
-
-shares as (
-    select client_id, channel_set, channel, credit
-    from {{ ref('int_channel_shares') }}
-    where left_out = 'none' and credit > 0
-),
-
-touches as (
-    select lead_id, channel, count(*) as touches
-    from {{ ref('int_touches') }}
-    where is_credited and client_id in (select client_id from shown)
-    group by lead_id, channel
+    where is_credited
+    group by client_id, lead_id, channel_set, channel
 ),
 
 credits as (
-    select
-        conversions.*, coalesce(shares.channel, 'unattributed') as channel, coalesce(touches.touches, 0) as touches,
-        coalesce(shares.credit, {{ all_credit() }}) as credit, {{ all_credit() }} as all_credit
-    from conversions
-    left join paths on conversions.lead_id = paths.lead_id
-    left join shares on conversions.client_id = shares.client_id and paths.channel_set = shares.channel_set
-    left join touches on conversions.lead_id = touches.lead_id and shares.channel = touches.channel
+    select conversions.*, shares.channel, paths.touches, shares.credit, {{ all_credit() }} as all_credit
+    from shares
+    inner join paths on shares.client_id = paths.client_id and shares.channel_set = paths.channel_set and shares.channel = paths.channel
+    inner join {{ ref('int_conversions') }} as conversions on paths.lead_id = conversions.lead_id
 )
 
 select

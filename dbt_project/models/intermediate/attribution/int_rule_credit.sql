@@ -1,6 +1,7 @@
 {{ config(materialized='incremental', incremental_strategy='touched', touched=['clusters', 'cluster_id'], post_hook="{{ note_progress() }}") }}
 -- Credit by the six models that are rules. Each rule gives whole weights to the credited touches of a lead; all conversions of a lead are
--- shared out the same way, so a refund takes back exactly where its payment gave.
+-- shared out the same way, so a refund takes back exactly where its payment gave. Where a lead has one channel, or none, there is nothing to
+-- learn: the data-driven model's credit of such leads, most of them, is here too. (Whether a client is shown it, the mart decides.)
 {%- set models = {
     'first': 'case when touch_number = 1 then 1 else 0 end',
     'last': 'case when touch_number = credited_touches then 1 else 0 end',
@@ -9,6 +10,7 @@
     'w_shaped': 'case when milestones > 0 then 3 * milestones * greatest(others_of_lead, 1) else 1 end',
     'time_decay': 'cast(round(100000000 * power(0.5, seconds_before_last / (' ~ var('attribution_half_life_days') ~ ' * 86400.0))) as bigint)',
 } %}
+{%- set with_data_driven = models.keys() | list + ['data_driven'] %}
 with touches as (
     select
         int_touches.*,
@@ -29,7 +31,8 @@ weighed as (
         lead_id, channel, count(*) as touches
         {%- for model, weight in models.items() %},
         sum({{ weight }}) as {{ model }}
-        {%- endfor %}
+        {%- endfor %},
+        1 as data_driven
     from counted
     group by lead_id, channel
 ),
@@ -37,17 +40,20 @@ weighed as (
 totalled as (
     select
         weighed.*
-        {%- for model in models %},
+        {%- for model in with_data_driven %},
         sum({{ model }}) over (partition by lead_id) as {{ model }}_total
         {%- endfor %}
     from weighed
 ),
 
 model_weights as (
-    {%- for model in models %}
+    {%- for model in with_data_driven %}
     select lead_id, '{{ model }}' as model, channel, touches, {{ all_credit() }} as all_credit,
         cast({{ model }} as bigint) as weight, cast({{ model }}_total as bigint) as total
     from totalled
+    {%- if model == 'data_driven' %}
+    where data_driven_total = 1
+    {%- endif %}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
@@ -62,7 +68,7 @@ conversions as (
 
 -- whose lead has no touch that could have brought it, or that has no lead at all, is unattributed: visible, never spread over the others
 unattributed as (
-    {%- for model in models %}
+    {%- for model in with_data_driven %}
     select '{{ model }}' as model, 'unattributed' as channel, 0 as touches, {{ all_credit() }} as part
     {{ 'union all' if not loop.last }}
     {%- endfor %}

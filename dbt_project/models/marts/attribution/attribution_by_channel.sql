@@ -1,6 +1,6 @@
 -- The answer to "which channel pays?", one model at a time.
 select
-    client_id || '|' || cast(converted_month as varchar) || '|' || channel || '|' || model || '|' || currency as channel_key,
+    client_id || '|' || cast(converted_month as {{ text_type() }}) || '|' || channel || '|' || model || '|' || currency as channel_key,
     client_id,
     converted_month as month,
     channel,

@@ -12,7 +12,7 @@ with shares as (
 shared as (
     select
         shares.*,
-        cast(weight as double precision) / nullif(sum(weight) over (partition by client_id, left_out), 0) as share
+        cast(weight as {{ double_type() }}) / nullif(sum(weight) over (partition by client_id, left_out), 0) as share
     from shares
 ),
 

@@ -30,6 +30,6 @@ union all
 select
     client_id || '|data_driven', client_id, 'data_driven', is_enough, cast(paths as bigint), cast(booked_paths as bigint),
     case when is_enough then 'Learnt' else 'Not shown: it would be learnt' end
-        || ' from ' || cast(booked_paths as varchar) || ' booked of ' || cast(paths as varchar) || ' leads with touches; '
+        || ' from ' || cast(booked_paths as {{ text_type() }}) || ' booked of ' || cast(paths as {{ text_type() }}) || ' leads with touches; '
         || 'needed are {{ var("data_driven_min_booked") }} of {{ var("data_driven_min_paths") }}.'
 from counted

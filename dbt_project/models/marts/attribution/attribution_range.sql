@@ -6,7 +6,7 @@ with credited as (
 
     union all
 
-    select client_id, substr(cast(month as varchar), 1, 7), channel, model, currency, booking_credit, revenue_cents
+    select client_id, substr(cast(month as {{ text_type() }}), 1, 7), channel, model, currency, booking_credit, revenue_cents
     from {{ ref('attribution_by_channel') }}
 ),
 
@@ -35,12 +35,12 @@ filled as (
 ranked as (
     select
         filled.*,
-        cast(booking_credit as double precision)
-            / nullif(cast(sum(booking_credit) over (partition by client_id, period, currency, model) as double precision), 0) as share_of_bookings,
+        cast(booking_credit as {{ double_type() }})
+            / nullif(cast(sum(booking_credit) over (partition by client_id, period, currency, model) as {{ double_type() }}), 0) as share_of_bookings,
         -- of a total of nothing, or of more refunded than paid, nobody has a share
         case when sum(revenue_cents) over (partition by client_id, period, currency, model) > 0
-            then cast(revenue_cents as double precision)
-                / cast(sum(revenue_cents) over (partition by client_id, period, currency, model) as double precision) end as share_of_revenue,
+            then cast(revenue_cents as {{ double_type() }})
+                / cast(sum(revenue_cents) over (partition by client_id, period, currency, model) as {{ double_type() }}) end as share_of_revenue,
         -- nobody can put money into "unattributed": it has no place
         case when channel <> 'unattributed' then rank() over (
             partition by client_id, period, currency, model, case when channel = 'unattributed' then 1 else 0 end order by revenue_cents desc

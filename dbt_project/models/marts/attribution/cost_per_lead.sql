@@ -58,7 +58,7 @@ summed as (
 )
 
 select
-    client_id || '|' || cast(month as varchar) || '|' || channel as cohort_key,
+    client_id || '|' || cast(month as {{ text_type() }}) || '|' || channel as cohort_key,
     client_id,
     month,
     channel,

@@ -16,5 +16,8 @@ select
     cast(touches as bigint) as touches,
     cluster_id
 from {{ ref(relation) }}
+{%- if relation == 'int_rule_credit' %}
+where model <> 'data_driven' or client_id in (select client_id from {{ ref('attribution_models') }} where model = 'data_driven' and is_shown)
+{%- endif %}
 {{ 'union all' if not loop.last }}
 {%- endfor %}

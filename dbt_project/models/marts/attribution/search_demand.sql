@@ -32,7 +32,7 @@ select
     cast(named_impressions as bigint) as named_impressions,
     cast(case when named_clicks is not null then greatest(clicks - named_clicks, 0) end as bigint) as anonymised_clicks,
     cast(
-        case when named_clicks is not null then cast(greatest(clicks - named_clicks, 0) as double precision) / nullif(clicks, 0) end as decimal(9, 6)
+        case when named_clicks is not null then cast(greatest(clicks - named_clicks, 0) as {{ double_type() }}) / nullif(clicks, 0) end as decimal(9, 6)
     ) as anonymised_share,
     is_cap_suspected,
     is_final
