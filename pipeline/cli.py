@@ -173,8 +173,8 @@ def sync(client: ClientOption = "", provider: ProviderOption = "") -> None:
 @app.command()
 def build(full_refresh: Annotated[bool, typer.Option(help="Rebuild every model from landing.")] = False) -> None:
     """Build and test the models; publish them if every test passes."""
+    from pipeline.publishing import publish
     from pipeline.warehouse import build as build_models
-    from pipeline.warehouse import publish
 
     office = Office.from_env()
     settings, started = office.settings, time.monotonic()
@@ -190,8 +190,9 @@ def build(full_refresh: Annotated[bool, typer.Option(help="Rebuild every model f
 @app.command()
 def rebuild() -> None:
     """Drop the warehouse and build it again from landing: the same rows, every time."""
+    from pipeline.publishing import publish
     from pipeline.warehouse import build as build_models
-    from pipeline.warehouse import drop_warehouse, publish
+    from pipeline.warehouse import drop_warehouse
 
     office = Office.from_env()
     settings = office.settings

@@ -16,6 +16,7 @@ from typing import Literal
 import duckdb
 from sqlalchemy import func, select, text
 
+from pipeline.build_record import last_build
 from pipeline.clients import ClientsFileError
 from pipeline.office import Office
 from pipeline.settings import Settings
@@ -50,6 +51,7 @@ def examine(settings: Settings, *, now: datetime) -> list[Finding]:
         ("inbox", lambda: _inbox(office, now)),
         ("landing", lambda: _landing(office)),
         ("warehouse", lambda: _warehouse(settings)),
+        ("last build", lambda: _last_build(settings)),
     ]
     findings: list[Finding] = []
     for name, check in checks:
@@ -220,3 +222,20 @@ def _warehouse(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", "published", os.readlink(settings.analytics))
     else:
         yield Finding("warn", "published", "nothing published yet", "Run `leadtrail build`.")
+
+
+def _last_build(settings: Settings) -> Iterator[Finding]:
+    record = last_build(settings)
+    if record is None:
+        return
+    when = f"build {record.build}, {record.finished_at[:16]}"
+    if record.ok:
+        yield Finding("ok", "last build", f"{when}: every test passed")
+        return
+    more = f" (and {len(record.failures) - 5} more)" if len(record.failures) > 5 else ""
+    yield Finding(
+        "problem",
+        "last build",
+        f"{when}: {'; '.join(map(str, record.failures[:5]))}{more}",
+        f"What is published stays as of {record.published_at[:16] or 'never'}. Mend it, then run `leadtrail build`.",
+    )

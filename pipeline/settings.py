@@ -56,6 +56,11 @@ class Settings:
         return self.home / "analytics.duckdb"
 
     @property
+    def client_safe(self) -> Path:
+        """The pointer the client portal opens: aggregates that are safe to show, and nothing else."""
+        return self.home / "client_safe.duckdb"
+
+    @property
     def dagster_home(self) -> Path:
         return self.home / "dagster"
 

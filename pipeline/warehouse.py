@@ -1,22 +1,23 @@
-"""The warehouse: built by dbt alone, by one process at a time, and published only when its tests pass."""
+"""The warehouse: built and tested by dbt alone, by one process at a time."""
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
+from pipeline.build_plan import PROJECT, begin, finish, forget, plan_build
+from pipeline.build_record import note_build
 from pipeline.settings import Settings
 
-PROJECT = Path(__file__).parent.parent / "dbt_project"
-KEEP_PUBLISHED = 3
+log = logging.getLogger("leadtrail.build")
 
 
 class BuildFailed(Exception):
@@ -29,12 +30,11 @@ class Busy(Exception):
 
 @dataclass(frozen=True)
 class BuildResult:
-    """Counts of what dbt did. `problems` are failed or warning nodes with dbt's message."""
+    """Counts of what dbt did. `warnings` are nodes with dbt's message."""
 
     models: int
     tests: int
     warnings: tuple[str, ...]
-    problems: tuple[str, ...]
 
 
 def dbt_environment(settings: Settings) -> dict[str, str]:
@@ -98,73 +98,42 @@ def build(
     full_refresh: bool = False,
     on_event: Callable[[Any], None] | None = None,
 ) -> BuildResult:
-    """Build and test the models. Raises BuildFailed with every failed node named. Publishes nothing."""
-    args = ["build", *(["--full-refresh"] if full_refresh else []), *(["--select", *select] if select else [])]
+    """Build and test what has changed (see `build_plan`), or the selection. Raises BuildFailed, which says what failed and for
+    which client. Publishes nothing."""
     with sole_writer(settings):
-        outcome = run_dbt(settings, args, on_event=on_event)
-    if outcome.result is None:
-        raise BuildFailed(f"dbt could not start: {outcome.exception}")
-    problems, warnings, models, tests = [], [], 0, 0
-    for node in outcome.result:
-        name, status = node.node.name, str(node.status)
-        models += node.node.resource_type == "model"
-        tests += node.node.resource_type == "test"
-        if status in ("error", "fail", "runtime error"):
-            problems.append(f"{name}: {(node.message or status).strip()}")
-        elif status == "warn":
-            warnings.append(f"{name}: {node.message}")
-    if problems or not outcome.success:
-        raise BuildFailed(
-            f"{len(problems)} of {models + tests} nodes failed; the published warehouse was not touched.\n  - "
-            + "\n  - ".join(problems[:20])
+        if select:
+            args = ["build", *(["--full-refresh"] if full_refresh else []), "--select", *select]
+            outcome = run_dbt(settings, args, on_event=on_event)
+        else:
+            plan = plan_build(settings, full_refresh=full_refresh)
+            log.info("building: %s", plan.why)
+            if plan.nodes == ():
+                return BuildResult(0, 0, ())
+            begin(settings, plan)
+            outcome = run_dbt(settings, ["build", *plan.args], on_event=on_event)
+            finish(settings, plan, models_built=_models_built(outcome), tests_passed=bool(outcome.success))
+        record = note_build(
+            settings,
+            settings.dbt_target,
+            in_part=bool(select) or plan.nodes is not None,
+            problem=f"dbt could not start: {outcome.exception}" if outcome.result is None else "",
         )
-    return BuildResult(models, tests, tuple(warnings), tuple(problems))
+    if not outcome.success:
+        raise BuildFailed(record.why())
+    kinds = Counter(str(node.node.resource_type) for node in outcome.result)
+    warnings = tuple(f"{node.node.name}: {node.message}" for node in outcome.result if str(node.status) == "warn")
+    return BuildResult(kinds["model"], kinds["test"], warnings)
 
 
-def publish(settings: Settings) -> Path:
-    """Copy every model, as tables, into a new file and point `analytics.duckdb` at it. Open readers keep the old one."""
-    settings.published.mkdir(parents=True, exist_ok=True)
-    with sole_writer(settings):
-        number = 1 + max((_number(path) for path in settings.published.glob("analytics-*.duckdb")), default=0)
-        path = settings.published / f"analytics-{number}.duckdb"
-        temporary = path.with_suffix(".tmp")
-        temporary.unlink(missing_ok=True)
-        with duckdb.connect(str(temporary)) as target:
-            target.execute(f"attach '{settings.warehouse}' as warehouse (read_only)")
-            relations = target.execute(
-                "select table_schema, table_name from information_schema.tables where table_catalog = 'warehouse' "
-                "and table_schema not in ('landing', 'main', 'information_schema') order by 1, 2"
-            ).fetchall()
-            for schema, name in relations:
-                target.execute(f'create schema if not exists "{schema}"')
-                target.execute(f'create table "{schema}"."{name}" as select * from warehouse."{schema}"."{name}"')  # noqa: S608
-            target.execute("detach warehouse")
-        _sync_file(temporary)
-        temporary.rename(path)
-        pointer = settings.home / "analytics.duckdb.next"
-        pointer.unlink(missing_ok=True)
-        pointer.symlink_to(path.relative_to(settings.home))
-        pointer.rename(settings.analytics)
-        for old in sorted(settings.published.glob("analytics-*.duckdb"), key=_number)[:-KEEP_PUBLISHED]:
-            old.unlink()
-    return path
+def _models_built(outcome: Any) -> bool:
+    made = [node for node in outcome.result or () if node.node.resource_type in ("model", "seed")]
+    return bool(made) and all(str(node.status) == "success" for node in made)
 
 
 def drop_warehouse(settings: Settings) -> None:
     """Forget the warehouse file (not landing, not what is published)."""
     with sole_writer(settings):
+        forget(settings)
         for suffix in ("", ".wal"):
             Path(f"{settings.warehouse}{suffix}").unlink(missing_ok=True)
         shutil.rmtree(f"{settings.warehouse}.tmp", ignore_errors=True)
-
-
-def _number(path: Path) -> int:
-    return int(path.stem.rpartition("-")[2])
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

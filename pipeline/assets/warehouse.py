@@ -11,15 +11,17 @@ import dagster as dg
 import duckdb
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
+from pipeline.build_plan import begin, finish, plan_build
+from pipeline.build_record import BuildRecord, note_build
 from pipeline.column_lineage import parents_of
 from pipeline.compaction import compact
 from pipeline.office import Office
+from pipeline.publishing import SERVED, publish
 from pipeline.settings import Settings
-from pipeline.warehouse import publish, sole_writer
+from pipeline.warehouse import sole_writer
 
 POOL = "warehouse"  # one writer at a time: its limit is 1 in dagster.yaml
 OWNER = "team:data"
-_SHOWN = ("staging", "operations", "timeline", "attribution", "metrics", "client_safe")
 
 
 class Translator(DagsterDbtTranslator):
@@ -47,12 +49,21 @@ def warehouse_assets(manifest: Path) -> list[dg.AssetsDefinition]:
         office = Office.from_env()
         office.write_directory()
         with sole_writer(office.settings):
-            invocation = dbt.cli(["build"], context=context)
-            yield from _described(invocation.stream(), invocation.target_path, office.settings)
+            plan = plan_build(office.settings)
+            # a run in Dagster builds all that was selected there: every asset shows when it was last made
+            refresh = ["--full-refresh"] if plan.full_refresh else []
+            context.log.info(f"Building {'from landing' if refresh else 'on what there is'}: {plan.why}.")
+            begin(office.settings, plan)
+            invocation = dbt.cli(["build", *refresh], context=context)
+            yield from _described(
+                invocation.stream(), invocation.target_path, office.settings, in_part=context.is_subset
+            )
+            if not context.is_subset:  # reached only if every model and test passed
+                finish(office.settings, plan, models_built=True, tests_passed=True)
 
     @dg.asset(
         key=["operations", "published_warehouse"],
-        deps=[spec.key for spec in models.specs if spec.key.path[0] in _SHOWN and "base_" not in spec.key.path[-1]],
+        deps=[spec.key for spec in models.specs if spec.key.path[0] in SERVED and "base_" not in spec.key.path[-1]],
         group_name="operations",
         owners=[OWNER],
         kinds={"duckdb"},
@@ -80,25 +91,48 @@ def warehouse_assets(manifest: Path) -> list[dg.AssetsDefinition]:
     return [models, published_warehouse]
 
 
-def _described(events: Iterable[Any], target: Path, settings: Settings) -> Iterator[Any]:
-    """dbt's events, the materialized models with rows, columns and column lineage. The warehouse can be read only once dbt
-    has let go of it, so events wait until then; what was built before a failure is reported all the same."""
+def _described(events: Iterable[Any], target: Path, settings: Settings, *, in_part: bool) -> Iterator[Any]:
+    """dbt's events: the materialized models with rows, columns and column lineage, failed tests with whose rows they found. The
+    warehouse can be read only once dbt has let go of it, so events wait until then; what was built before a failure is
+    reported all the same."""
     waiting: list[Any] = []
     failure: Exception | None = None
     try:
         waiting.extend(events)
     except Exception as error:
         failure = error
+    record = note_build(settings, target, in_part=in_part)
     shown = {event.metadata["unique_id"].value for event in waiting if isinstance(event, dg.Output)}
     metadata = _table_metadata(shown, target, settings) if shown else {}
     for event in waiting:
         if isinstance(event, dg.Output):
             more = metadata.get(event.metadata["unique_id"].value, {})
             yield dg.Output(None, event.output_name, metadata={**event.metadata, **more})
+        elif isinstance(event, dg.AssetCheckResult) and not event.passed:
+            yield _naming_clients(event, record)
         else:
             yield event
+    if failure and not record.ok:
+        raise dg.Failure(record.why(), metadata={one.name: str(one) for one in record.failures}) from failure
     if failure:
         raise failure
+
+
+def _naming_clients(check: dg.AssetCheckResult, record: BuildRecord) -> dg.AssetCheckResult:
+    """A failed test, with whose rows it found."""
+    node = (check.metadata or {})["unique_id"].value
+    found = next((failure for failure in record.failures if failure.node == node), None)
+    if found is None:
+        return check  # a warning
+    clients = "cannot be told" if found.clients is None else ", ".join(found.clients)
+    return dg.AssetCheckResult(
+        passed=False,
+        asset_key=check.asset_key,
+        check_name=check.check_name,
+        severity=check.severity,
+        description=str(found),
+        metadata={**(check.metadata or {}), "clients": clients},
+    )
 
 
 def _table_metadata(unique_ids: set[str], target: Path, settings: Settings) -> dict[str, dict[str, Any]]:
