@@ -106,7 +106,7 @@ raw_values as (
 picked as (
     select
         client_id, record_id, occurred_at, updated_at, received_at, via, idempotency_key, batch_id, absent_since, first_known_at
-        {%- for path in paths %}, v[{{ loop.index }}] as v{{ loop.index }}{% endfor %}
+        {%- for path in paths %}, {{ nth_value_of('v', loop.index) }} as v{{ loop.index }}{% endfor %}
     from raw_values
 ),
 
@@ -140,12 +140,20 @@ parsed as (
 select * from parsed
 {%- if is_incremental() %}
 
-union all by name
+union all
 
 -- known records that are news only in being gone, in being back as they were, or in having been known earlier: their last values stay
-select kept.* replace (
-    presence.absent_since is not null as is_absent, presence.absent_since as absent_since, presence.first_known_at as first_known_at
-)
+select
+    kept.client_id,
+    kept.record_key,
+    kept.record_id
+    {%- for column in fields %},
+    kept.{{ column }}
+    {%- endfor %},
+    kept.occurred_at, kept.updated_at, kept.received_at, presence.first_known_at, kept.via, kept.idempotency_key, kept.batch_id,
+    presence.absent_since is not null as is_absent,
+    presence.absent_since,
+    kept.rejected_because, kept.dropped_values
 from {{ this }} as kept
 inner join (
     select
@@ -173,8 +181,10 @@ where kept.record_key not in (select client_id || ':' || record_id from winners)
 {%- endif %}
 {% endmacro %}
 
-{# Envelope columns of the given segments; an empty set when there is nothing to read. #}
-{% macro read_segments(segments, with_payload) %}
+{# Envelope columns of the given segments; an empty set when there is nothing to read. An engine that reads no Parquet files needs a
+   version of its own, over a table they are copied into. #}
+{% macro read_segments(segments, with_payload) %}{{ return(adapter.dispatch('read_segments')(segments, with_payload)) }}{% endmacro %}
+{% macro default__read_segments(segments, with_payload) %}
   {%- if segments %}
     select
         client_id, record_id, occurred_at, updated_at, received_at, via, idempotency_key, batch_id,
@@ -183,52 +193,19 @@ where kept.record_key not in (select client_id || ':' || record_id from winners)
     from read_parquet([{% for path in segments %}'{{ path }}'{{ ', ' if not loop.last }}{% endfor %}], filename = true, file_row_number = true)
   {%- else %}
     select
-        cast(null as varchar) as client_id, cast(null as varchar) as record_id, cast(null as timestamp) as occurred_at,
-        cast(null as timestamp) as updated_at, cast(null as timestamp) as received_at, cast(null as varchar) as via,
-        cast(null as varchar) as idempotency_key, cast(null as varchar) as batch_id, cast(null as varchar) as payload,
-        cast(null as varchar) as segment, cast(null as bigint) as segment_row
+        cast(null as {{ text_type() }}) as client_id, cast(null as {{ text_type() }}) as record_id, cast(null as timestamp) as occurred_at,
+        cast(null as timestamp) as updated_at, cast(null as timestamp) as received_at, cast(null as {{ text_type() }}) as via,
+        cast(null as {{ text_type() }}) as idempotency_key, cast(null as {{ text_type() }}) as batch_id, cast(null as {{ text_type() }}) as payload,
+        cast(null as {{ text_type() }}) as segment, cast(null as bigint) as segment_row
     where false
   {%- endif %}
 {% endmacro %}
-
-{# All values a model needs, out of one parse of the payload (one call for each field costs six times as much). A payload that is
-   not JSON has no values: its row is rejected for what is missing, and stops nobody else's. #}
-{% macro json_values(payload, paths) -%}
-try(json_extract_string({{ payload }}, [{% for path in paths %}'{{ json_path(path) }}'{{ ', ' if not loop.last }}{% endfor %}]))
-{%- endmacro %}
-
-{# `a.b` -> $."a"."b"; an element of an array is written `a[0]`. #}
-{% macro json_path(dotted) -%}
-${% for key in dotted.split('.') %}."{{ key.split('[')[0] }}"{% if '[' in key %}[{{ key.split('[')[1] }}{% endif %}{% endfor %}
-{%- endmacro %}
 
 {# The raw text at `a|b`, out of columns named <values>1, <values>2 ... in the order of `paths`. #}
 {% macro json_value(values, alternatives, paths) -%}
   {%- set parts = [] -%}
   {%- for path in alternatives.split('|') -%}{%- do parts.append(blank_to_null(values ~ (paths.index(path) + 1))) -%}{%- endfor -%}
   {%- if parts | length == 1 -%}{{ parts[0] }}{%- else -%}coalesce({{ parts | join(', ') }}){%- endif -%}
-{%- endmacro %}
-
-{# Blank counts as missing, because providers mix "", null and no key. Only text that needs it is trimmed: trimming all of it takes
-   four times as long as looking. #}
-{% macro blank_to_null(text) -%}
-case when {{ text }} = '' or {{ text }} like ' %' or {{ text }} like '% ' or starts_with({{ text }}, chr(160)) or ends_with({{ text }}, chr(160)) then nullif(trim({{ text }}), '') else {{ text }} end
-{%- endmacro %}
-
-{% macro typed_value(raw, type) -%}
-  {%- if type in ('text', 'json') -%}{{ raw }}
-  {%- elif type == 'integer' -%}try_cast({{ raw }} as bigint)
-  {%- elif type == 'double' -%}try_cast({{ raw }} as double)
-  {%- elif type == 'boolean' -%}try_cast({{ raw }} as boolean)
-  {%- elif type == 'timestamp' -%}try_cast({{ raw }} as timestamptz) at time zone 'UTC'
-  {%- elif type == 'timestamp_ms' -%}make_timestamp(try_cast({{ raw }} as bigint) * 1000)
-  {%- elif type == 'timestamp_s' -%}make_timestamp(try_cast({{ raw }} as bigint) * 1000000)
-  {%- elif type == 'rfc2822' -%}try_strptime({{ raw }}, '%a, %d %b %Y %H:%M:%S %z') at time zone 'UTC'
-  {%- elif type == 'date' -%}try_cast({{ raw }} as date)
-  {%- elif type == 'micros' -%}cast(round(try_cast({{ raw }} as decimal(18, 6)) * 1000000) as bigint)
-  {%- elif type == 'money' -%}cast(round(try_cast(replace(replace(replace({{ raw }}, '$', ''), ',', ''), ' ', '') as decimal(18, 4)) * 100) as bigint)
-  {%- else -%}{{ exceptions.raise_compiler_error("base_records: unknown type '" ~ type ~ "'") }}
-  {%- endif -%}
 {%- endmacro %}
 
 {% macro named_problems(fields, required) -%}
@@ -246,5 +223,5 @@ case when {{ text }} = '' or {{ text }} like ' %' or {{ text }} like '% ' or sta
       {%- endif -%}
     {%- endif -%}
   {%- endfor -%}
-  {%- if cases -%}nullif(concat_ws('; ', {{ cases | join(', ') }}), ''){%- else -%}cast(null as varchar){%- endif -%}
+  {%- if cases -%}nullif(concat_ws('; ', {{ cases | join(', ') }}), ''){%- else -%}cast(null as {{ text_type() }}){%- endif -%}
 {%- endmacro %}

@@ -2,10 +2,11 @@
    `columns` maps names to expressions over `relation`; `where` limits it. event_id is made of the record, the type and `nth`
    (what tells two events of one type on one record apart). #}
 {% macro event_rows(provider, stream, relation, event_type, columns, where='true', nth="''") %}
+{%- set text = text_type() -%}
 {%- set types = {
-    'occurred_at': 'timestamp', 'received_at': 'timestamp', 'direction': 'varchar', 'contact_method': 'varchar', 'actor': 'varchar',
-    'channel': 'varchar', 'source': 'varchar', 'medium': 'varchar', 'campaign': 'varchar', 'value_cents': 'bigint', 'currency': 'varchar',
-    'duration_seconds': 'bigint', 'service': 'varchar', 'staff': 'varchar', 'reference': 'varchar', 'detail': 'varchar', 'text': 'varchar',
+    'occurred_at': 'timestamp', 'received_at': 'timestamp', 'direction': text, 'contact_method': text, 'actor': text,
+    'channel': text, 'source': text, 'medium': text, 'campaign': text, 'value_cents': 'bigint', 'currency': text,
+    'duration_seconds': 'bigint', 'service': text, 'staff': text, 'reference': text, 'detail': text, 'text': text,
 } %}
 select
     {{ id_of(["'" ~ provider ~ ":" ~ stream ~ "'", 'record_key', event_type, nth]) }} as event_id,

@@ -20,10 +20,15 @@
 {% macro default__text_list(expression, order_by, separator) %}string_agg({{ expression }}, '{{ separator }}' order by {{ order_by }}){% endmacro %}
 {% macro spark__text_list(expression, order_by, separator) %}array_join(transform(array_sort(collect_list(struct({{ order_by }}, {{ expression }} as item))), each -> each.item), '{{ separator }}'){% endmacro %}
 
-{# Every match of a pattern cut out. #}
+{# Every match of a pattern cut out. Java knows no [:space:]. #}
 {% macro without(expression, pattern) %}{{ return(adapter.dispatch('without')(expression, pattern)) }}{% endmacro %}
 {% macro default__without(expression, pattern) %}regexp_replace({{ expression }}, '{{ pattern }}', '', 'g'){% endmacro %}
-{% macro spark__without(expression, pattern) %}regexp_replace({{ expression }}, '{{ pattern }}', ''){% endmacro %}
+{% macro spark__without(expression, pattern) %}regexp_replace({{ expression }}, '{{ pattern.replace('[:space:]', '\\\\s') }}', ''){% endmacro %}
+
+{# Every match of a pattern replaced, in capitals or not; `\1` is its first group. #}
+{% macro with_replaced(expression, pattern, instead) %}{{ return(adapter.dispatch('with_replaced')(expression, pattern, instead)) }}{% endmacro %}
+{% macro default__with_replaced(expression, pattern, instead) %}regexp_replace({{ expression }}, '{{ pattern }}', '{{ instead }}', 'gi'){% endmacro %}
+{% macro spark__with_replaced(expression, pattern, instead) %}regexp_replace({{ expression }}, '(?i){{ pattern }}', '{{ instead.replace('\\', '$') }}'){% endmacro %}
 
 {# An id out of several columns: md5 is lower-case hex everywhere. #}
 {% macro id_of(columns) -%}
@@ -55,3 +60,11 @@ where thousands.n * 1000 + hundreds.n * 100 + tens.n * 10 + ones.n < 6939
 {% macro default__whole_parts(number, divisor) %}(({{ number }}) // ({{ divisor }})){% endmacro %}
 {% macro postgres__whole_parts(number, divisor) %}(({{ number }}) / ({{ divisor }})){% endmacro %}
 {% macro spark__whole_parts(number, divisor) %}(({{ number }}) div ({{ divisor }})){% endmacro %}
+
+{# Types that have no name in common; `bigint`, `integer`, `boolean`, `date`, `timestamp` and `decimal(p, s)` have. #}
+{% macro text_type() %}{{ return(adapter.dispatch('text_type')()) }}{% endmacro %}
+{% macro default__text_type() %}varchar{% endmacro %}
+{% macro spark__text_type() %}string{% endmacro %}
+{% macro double_type() %}{{ return(adapter.dispatch('double_type')()) }}{% endmacro %}
+{% macro default__double_type() %}double{% endmacro %}
+{% macro postgres__double_type() %}double precision{% endmacro %}

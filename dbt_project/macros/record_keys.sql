@@ -14,7 +14,7 @@ select
     '{{ kind.split('.')[0] }}' as key_kind,
     {{ expression }} as key_value,
     {{ given_name(given, full) }} as given_name,
-    cast({{ full if full != 'null' else given }} as varchar) as full_name,
+    cast({{ full if full != 'null' else given }} as {{ text_type() }}) as full_name,
     {{ caller_name(screen) }} as caller_name,
     cast({{ at }} as timestamp) as occurred_at,
     {{ is_proxy }} as is_proxy,
@@ -29,15 +29,15 @@ where {{ expression }} is not null
 
 {# The first name in lower case: what a form, a CRM and the books agree on if they agree on anything. #}
 {% macro given_name(given, full) -%}
-{%- if given == 'null' and full == 'null' -%}cast(null as varchar)
+{%- if given == 'null' and full == 'null' -%}cast(null as {{ text_type() }})
 {%- else -%}
-nullif(split_part(lower(trim(coalesce(cast({{ given }} as varchar), cast({{ full }} as varchar)))), ' ', 1), '')
+nullif(split_part(lower(trim(coalesce(cast({{ given }} as {{ text_type() }}), cast({{ full }} as {{ text_type() }})))), ' ', 1), '')
 {%- endif -%}
 {%- endmacro %}
 
 {# The first name in what a caller's screen showed, where it shows a person: "Ana Lopez" or "LOPEZ,ANA", not "BOISE ID" or "WIRELESS CALLER". #}
 {% macro caller_name(screen) -%}
-{%- if screen == 'null' -%}cast(null as varchar)
+{%- if screen == 'null' -%}cast(null as {{ text_type() }})
 {%- else -%}
 case
     when {{ screen }} like '%,%' then nullif(split_part(trim(lower(split_part({{ screen }}, ',', 2))), ' ', 1), '')
@@ -50,7 +50,7 @@ end
 {# Two names for the same thing on two systems: full name and street, or full name and amount to the cent. Null unless both are there
    and the name has two parts. #}
 {% macro name_and(name, other) -%}
-case when trim({{ name }}) like '% %' and {{ other }} is not null then lower(trim({{ name }})) || '/' || lower(trim(cast({{ other }} as varchar))) end
+case when trim({{ name }}) like '% %' and {{ other }} is not null then lower(trim({{ name }})) || '/' || lower(trim(cast({{ other }} as {{ text_type() }}))) end
 {%- endmacro %}
 
 {# The nth phone number in a free text like "h (279) 555-4451 / c (916) 555-6986". #}

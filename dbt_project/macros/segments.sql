@@ -1,10 +1,11 @@
 {# Landing is a growing set of Parquet segments. A build reads a fixed set of them: those noted when it starts.
    `landing.segments` is that set; `landing.loaded_segments` says which model has read which, and is written in the
-   same transaction as the model's rows, so a segment is read exactly once. #}
+   same transaction as the model's rows, so a segment is read exactly once. Finding and reading files is each engine's own. #}
 
 {% macro landing_path() %}{{ env_var('LEADTRAIL_HOME', '../.leadtrail') }}/landing{% endmacro %}
 
-{% macro note_segments() %}
+{% macro note_segments() %}{{ return(adapter.dispatch('note_segments')()) }}{% endmacro %}
+{% macro default__note_segments() %}
   create schema if not exists landing;
   create table if not exists landing.loaded_segments (model varchar not null, segment varchar not null);
   create or replace table landing.segments as

@@ -9,10 +9,10 @@
 
 {% macro note_build() %}
   create table if not exists landing.builds (build bigint not null);
-  create table if not exists landing.progress (model varchar not null, build bigint not null);
-  create table if not exists landing.touched_records (build bigint not null, provider varchar not null, stream varchar not null, touched varchar);
-  create table if not exists landing.touched_keys (build bigint not null, touched varchar);
-  create table if not exists landing.touched_clusters (build bigint not null, touched varchar);
+  create table if not exists landing.progress (model {{ text_type() }} not null, build bigint not null);
+  create table if not exists landing.touched_records (build bigint not null, provider {{ text_type() }} not null, stream {{ text_type() }} not null, touched {{ text_type() }});
+  create table if not exists landing.touched_keys (build bigint not null, touched {{ text_type() }});
+  create table if not exists landing.touched_clusters (build bigint not null, touched {{ text_type() }});
   insert into landing.builds select coalesce(max(build), 0) + 1 from landing.builds;
   delete from landing.builds where build < (select max(build) from landing.builds);
   {%- for log in ['records', 'keys', 'clusters'] %}

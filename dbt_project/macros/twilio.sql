@@ -39,5 +39,5 @@ end
 {%- endmacro %}
 
 {% macro one_word(text) -%}
-upper(regexp_replace({{ text }}, '^[[:space:]]+|[[:space:]]+$', '', 'g'))
+upper({{ without(text, '^[[:space:]]+|[[:space:]]+$') }})
 {%- endmacro %}

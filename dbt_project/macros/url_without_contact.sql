@@ -11,7 +11,7 @@
 ] -%}
 {%- set ns = namespace(sql=column) -%}
 {%- for pattern, instead in steps -%}
-  {%- set ns.sql = "regexp_replace(" ~ ns.sql ~ ", '" ~ pattern ~ "', '" ~ instead ~ "', 'gi')" -%}
+  {%- set ns.sql = with_replaced(ns.sql, pattern, instead) -%}
 {%- endfor -%}
 nullif({{ ns.sql }}, '')
 {%- endmacro %}

@@ -4,7 +4,7 @@
 {%- set everything = component_everything('keys') %}
 with touched as (
     {%- if everything %}
-    select cast(null as varchar) as identity_key where false
+    select cast(null as {{ text_type() }}) as identity_key where false
     {%- else %}
     select distinct touched as identity_key from landing.touched_keys where build > {{ component_progress() }}
     {%- endif %}

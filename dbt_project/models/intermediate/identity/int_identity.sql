@@ -75,7 +75,7 @@ placed as (
         case
             when records.hub is not null then told.person_node
             when nearest.person_node is not null then nearest.person_node
-            when untold_key.identity_key is not null then untold_key.identity_key || '~somebody on ' || cast(cast(records.occurred_at as date) as varchar)
+            when untold_key.identity_key is not null then untold_key.identity_key || '~somebody on ' || cast(cast(records.occurred_at as date) as {{ text_type() }})
             else 'record:' || records.record_uid
         end as person_node,
         case
@@ -131,7 +131,7 @@ select
             || ' is shared and no name is given; only this person was in touch around that time ('
             || case
                 when named.seconds_apart < 86400 then 'within a day'
-                else cast(cast(round(named.seconds_apart / 86400.0) as bigint) as varchar) || ' days apart'
+                else cast(cast(round(named.seconds_apart / 86400.0) as bigint) as {{ text_type() }}) || ' days apart'
             end || ').'
         when 'somebody' then 'Somebody on a shared phone: nobody known, or more than one, was in touch around that time.'
         when 'alone' then reasons.because_not

@@ -117,10 +117,10 @@ final as (
             when is_own then 'One of the client''s own lines.'
             when is_toll_free then 'A toll-free number is nobody''s own.'
             when is_proxy then 'The marketplace says that it lends this number.'
-            when lent_to > 1 then 'A marketplace showed it for ' || cast(lent_to as varchar) || ' different customers: it lends this number.'
+            when lent_to > 1 then 'A marketplace showed it for ' || cast(lent_to as {{ text_type() }}) || ' different customers: it lends this number.'
             when is_spam and names = 0 then 'A call from it was marked as spam, and no form, contact or customer has it.'
-            when names > {{ var('shared_by_many') }} then 'It appears with ' || cast(names as varchar) || ' first names: an office or a front desk.'
-            when names > 1 then 'It appears with ' || cast(names as varchar) || ' first names: people of one home.'
+            when names > {{ var('shared_by_many') }} then 'It appears with ' || cast(names as {{ text_type() }}) || ' first names: an office or a front desk.'
+            when names > 1 then 'It appears with ' || cast(names as {{ text_type() }}) || ' first names: people of one home.'
             else 'It appears with one name at most.'
         end as class_because
     from judged

@@ -22,7 +22,7 @@ trackers as (
 ),
 
 tracker_numbers as (
-    select trackers.*, {{ phone_e164("trim(replace(cast(item as varchar), '\"', ''))") }} as tracking_e164
+    select trackers.*, {{ phone_e164("trim(replace(cast(item as " ~ text_type() ~ "), '\"', ''))") }} as tracking_e164
     from trackers
     {{ json_each("case when tracking_numbers like '[%' then tracking_numbers end") }}
 ),
@@ -221,7 +221,7 @@ found as (
     select
         'leadtrail:identity_decisions:' || record_key, client_id, 'leadtrail', 'identity_decisions', record_key,
         client_id || '|' || key_{{ side }}, split_part(key_{{ side }}, ':', 1), substr(key_{{ side }}, length(split_part(key_{{ side }}, ':', 1)) + 2),
-        cast(null as varchar), cast(null as varchar), cast(null as varchar), decided_at, false, false, false, false
+        cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), decided_at, false, false, false, false
     from decisions
     {%- endfor %}
 ),

@@ -33,7 +33,7 @@ spellings as (
 leased as (
     select
         held.*,
-        max(case when is_lease then cast(occurred_at as varchar) || '|' || coalesce(given_name, '') || '|' || record_uid end) over (
+        max(case when is_lease then cast(occurred_at as {{ text_type() }}) || '|' || coalesce(given_name, '') || '|' || record_uid end) over (
             partition by identity_key
             order by occurred_at, case when is_lease then 0 else 1 end, record_uid
             rows between unbounded preceding and current row
@@ -184,7 +184,7 @@ told as (
             when 'name_address' then identity_key
             when 'name_amount' then identity_key
             when 'name' then identity_key
-            when 'name_service' then identity_key || '#' || cast(meeting as varchar)
+            when 'name_service' then identity_key || '#' || cast(meeting as {{ text_type() }})
             when 'spam' then identity_key
             when 'decided' then identity_key
         end as node,
@@ -228,5 +228,5 @@ select * from told
 union all
 select
     record_uid, cluster_id, client_id, provider, stream, occurred_at, 'record:' || record_uid, 'record', record_uid, 'none', 'alone',
-    cast(null as varchar), 'It names nobody.'
+    cast(null as {{ text_type() }}), 'It names nobody.'
 from alone

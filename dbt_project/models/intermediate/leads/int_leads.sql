@@ -54,7 +54,7 @@ last_enquiries as (
 said as (
     {%- for kind, condition in kinds.items() %}
     select
-        lead_id, '{{ kind }}' as kind, cast({{ word.get(kind, 'null') }} as varchar) as word,
+        lead_id, '{{ kind }}' as kind, cast({{ word.get(kind, 'null') }} as {{ text_type() }}) as word,
         {{ 'value_cents' if kind in ('deal', 'estimate', 'call_value') else 'cast(null as bigint)' }} as cents, event_id, occurred_at
     from events where {{ condition }}
     {{ 'union all' if not loop.last }}
@@ -170,7 +170,7 @@ timed as (
     {%- for name, instant in {'opened': 'opened_at', 'automatic': 'first_automatic_response_at', 'human': 'first_human_response_at'}.items() %}
     left join {{ ref('int_open_hours') }} as hours_{{ name }}
         on hours_{{ name }}.open_hours_key
-            = clients.hours_of || '|' || clients.timezone || '|' || cast(cast({{ wall_clock('sums.' ~ instant, 'clients.timezone') }} as date) as varchar)
+            = clients.hours_of || '|' || clients.timezone || '|' || cast(cast({{ wall_clock('sums.' ~ instant, 'clients.timezone') }} as date) as {{ text_type() }})
     {%- endfor %}
 ),
 

@@ -31,13 +31,13 @@ hours as (
 instants as (
     select
         hours_of, timezone, day,
-        {{ utc_of("cast(cast(day as varchar) || ' ' || coalesce(opens, '00:00') || ':00' as timestamp)", 'timezone') }} as opens_at,
-        {{ utc_of("cast(cast(day as varchar) || ' ' || coalesce(closes, opens, '00:00') || ':00' as timestamp)", 'timezone') }} as closes_at
+        {{ utc_of("cast(cast(day as " ~ text_type() ~ ") || ' ' || coalesce(opens, '00:00') || ':00' as timestamp)", 'timezone') }} as opens_at,
+        {{ utc_of("cast(cast(day as " ~ text_type() ~ ") || ' ' || coalesce(closes, opens, '00:00') || ':00' as timestamp)", 'timezone') }} as closes_at
     from hours
 )
 
 select
-    hours_of || '|' || timezone || '|' || cast(day as varchar) as open_hours_key,
+    hours_of || '|' || timezone || '|' || cast(day as {{ text_type() }}) as open_hours_key,
     hours_of,
     timezone,
     day,

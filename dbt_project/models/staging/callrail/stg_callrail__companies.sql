@@ -9,11 +9,11 @@ numbered as (
     select
         companies.*,
         row_number() over (
-            partition by client_id, company_name, coalesce(cast(created_at as varchar), company_id)
+            partition by client_id, company_name, coalesce(cast(created_at as {{ text_type() }}), company_id)
             order by case when company_id like 'COM%' then 0 else 1 end, record_key
         ) as place,
         max(case when company_id not like 'COM%' then company_id end) over (
-            partition by client_id, company_name, coalesce(cast(created_at as varchar), company_id)
+            partition by client_id, company_name, coalesce(cast(created_at as {{ text_type() }}), company_id)
         ) as legacy_company_id
     from companies
 ),

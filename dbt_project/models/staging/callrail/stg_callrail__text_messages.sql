@@ -42,7 +42,7 @@ final as (
     select
         client_id,
         record_key || ':' || fingerprint || ':' || cast(
-            row_number() over (partition by record_key, fingerprint order by item_number) as varchar
+            row_number() over (partition by record_key, fingerprint order by item_number) as {{ text_type() }}
         ) as message_key,
         record_key as conversation_key,
         conversation_id,

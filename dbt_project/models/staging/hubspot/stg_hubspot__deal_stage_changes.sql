@@ -29,7 +29,7 @@ ranked as (
 final as (
     select
         client_id,
-        deal_key || ':' || cast(reached_at as varchar) || ':' || stage_id as stage_change_key,
+        deal_key || ':' || cast(reached_at as {{ text_type() }}) || ':' || stage_id as stage_change_key,
         deal_key,
         deal_id,
         pipeline_id,

@@ -14,7 +14,7 @@ merged as (
         client_id,
         contact_id,
         received_at,
-        trim(replace(cast(item as varchar), '"', '')) as merged_contact_id
+        trim(replace(cast(item as {{ text_type() }}), '"', '')) as merged_contact_id
     from contacts
     {{ json_each('merged_ids') }}
 ),

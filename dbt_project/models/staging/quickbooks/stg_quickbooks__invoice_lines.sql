@@ -31,7 +31,7 @@ lines as (
 final as (
     select
         client_id,
-        invoice_key || ':' || cast(line_number as varchar) as line_key,
+        invoice_key || ':' || cast(line_number as {{ text_type() }}) as line_key,
         invoice_key,
         invoice_id,
         line_number,

@@ -11,7 +11,7 @@ with invoices as (
 final as (
     select
         invoices.client_id,
-        invoices.record_key || ':' || cast(each_item.item_number as varchar) as link_key,
+        invoices.record_key || ':' || cast(each_item.item_number as {{ text_type() }}) as link_key,
         invoices.record_key as invoice_key,
         invoices.invoice_id,
         {{ json_text('each_item.item', 'TxnType') }} as linked_type,

@@ -27,7 +27,7 @@ applied as (
 final as (
     select
         client_id,
-        payment_key || ':' || cast(line_number as varchar) as application_key,
+        payment_key || ':' || cast(line_number as {{ text_type() }}) as application_key,
         payment_key,
         payment_id,
         line_number,

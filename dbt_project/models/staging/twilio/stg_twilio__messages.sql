@@ -75,7 +75,7 @@ pushed_only as (
         events.segment_count,
         events.media_count,
         cast(null as bigint) as price_micros,
-        cast(null as varchar) as price_currency,
+        cast(null as {{ text_type() }}) as price_currency,
         events.messaging_service_sid,
         events.received_at as created_at,
         events.received_at as sent_at,
