@@ -1,6 +1,6 @@
 -- Every metric, as counted: what was counted, of how many, who was left out and why, how much we see, and when this was true.
 with rows_of_metrics as (
-    {% for family in ['leads', 'calls', 'quotes', 'texts'] %}
+    {% for family in ['leads', 'calls', 'quotes', 'texts', 'costs'] %}
     select * from {{ ref('int_metrics__' ~ family) }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
