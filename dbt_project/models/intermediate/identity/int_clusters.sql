@@ -12,12 +12,14 @@ with touched as (
 
 {%- if not everything %}
 
--- every identifier on a record that holds a touched one, and the whole of the clusters these are in
+-- every identifier that ties a record with a touched one to others, and the whole of the clusters these are in
 neighbours as (
-    select distinct beside.identity_key
+    select beside.identity_key
     from {{ ref('int_record_keys') }} as held
     inner join {{ ref('int_record_keys') }} as beside on held.record_uid = beside.record_uid
+    inner join {{ ref('int_keys') }} as keys on beside.identity_key = keys.identity_key
     where held.identity_key in (select identity_key from touched)
+        and keys.key_class not in ('business_line', 'tracking_number', 'name_only')
     union
     select identity_key from touched
     union
