@@ -35,10 +35,15 @@ contacts as (
     select * from {{ ref('stg_hubspot__contacts') }} where {{ only_touched_records('hubspot', 'contacts') }}
 ),
 
+-- as each contact names them itself: which of two contacts took a third in last, as staging says it, is no property of one record
 merged_contacts as (
-    select *, client_id || ':' || contact_id as record_key
-    from {{ ref('stg_hubspot__merged_contacts') }}
-    where {{ only_touched_records('hubspot', 'contacts', "client_id || ':' || contact_id") }}
+    select named.client_id, named.record_key, named.received_at, nullif(trim(replace(cast(item as varchar), '"', '')), '') as merged_contact_id
+    from (
+        select *, '["' || replace(merged_contact_ids, ';', '","') || '"]' as merged_ids
+        from {{ ref('base_hubspot__contacts') }}
+        where rejected_because is null and merged_contact_ids is not null and {{ only_touched_records('hubspot', 'contacts') }}
+    ) as named
+    {{ json_each('merged_ids') }}
 ),
 
 deals as (
