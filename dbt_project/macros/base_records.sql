@@ -11,7 +11,7 @@
    A record the provider stopped serving (`via = 'observed'`) keeps its row and gets `absent_since`, until it is served again. #}
 {% macro base_records(provider, stream, fields) %}
 {{ config(
-    materialized='incremental', incremental_strategy='delete+insert', unique_key='record_key', on_schema_change='fail',
+    materialized='incremental', incremental_strategy='latest_version', touches=[provider, stream], on_schema_change='fail',
     post_hook="{{ note_loaded('" ~ provider ~ "', '" ~ stream ~ "') }}"
 ) }}
 -- depends_on: {{ source(provider, stream) }}

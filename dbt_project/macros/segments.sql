@@ -37,13 +37,6 @@
 {% macro note_loaded(provider, stream) %}
   {%- if not is_incremental() %}
   insert into landing.touched_records select {{ this_build() }}, '{{ provider }}', '{{ stream }}', null;
-  {%- else %}
-  {%- set segments = pending_segments(provider, stream) %}
-  {%- if segments %}
-  insert into landing.touched_records
-  select distinct {{ this_build() }}, '{{ provider }}', '{{ stream }}', client_id || ':' || record_id
-  from ({{ read_segments(segments, with_payload=false) }}) as landed;
-  {%- endif %}
   {%- endif %}
   insert into landing.loaded_segments
   select '{{ this.identifier }}', segment from landing.segments

@@ -58,6 +58,17 @@
 {{ only_touched('records', column, "provider = '" ~ provider ~ "' and stream = '" ~ stream ~ "'") }}
 {%- endmacro %}
 
+{# incremental_strategy='latest_version', of base models: a record's row is replaced, and the record is touched. What landed again as it
+   was, or in a compacted segment, touches nothing. #}
+{% macro get_incremental_latest_version_sql(arg_dict) %}
+  {%- set target, fresh = arg_dict['target_relation'], arg_dict['temp_relation'] -%}
+  {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
+  {%- set provider, stream = config.require('touches') -%}
+  delete from {{ target }} where record_key in (select record_key from {{ fresh }});
+  insert into {{ target }} ({{ columns }}) select {{ columns }} from {{ fresh }};
+  insert into landing.touched_records select {{ this_build() }}, '{{ provider }}', '{{ stream }}', record_key from {{ fresh }}
+{% endmacro %}
+
 {# incremental_strategy='touched': rows of what the log names go, the model's rows come. `config.touched` names log and column. #}
 {% macro get_incremental_touched_sql(arg_dict) %}
   {%- set log, column = config.require('touched') -%}
@@ -90,7 +101,9 @@
   {%- if not config.get('logs_keys', false) %}
   insert into landing.touched_records
   select distinct {{ this_build() }}, provider, stream, substr(record_uid, length(provider) + length(stream) + 3) from {{ fresh }}
-  where record_uid not in (select provider || ':' || stream || ':' || touched from landing.touched_records where touched is not null);
+  where record_uid not in (
+    select provider || ':' || stream || ':' || touched from landing.touched_records where touched is not null and build = {{ this_build() }}
+  );
   {%- else %}
   insert into landing.touched_keys select distinct {{ this_build() }}, identity_key from {{ target }} where {{ gone }};
   insert into landing.touched_keys select distinct {{ this_build() }}, identity_key from {{ fresh }};
@@ -103,6 +116,19 @@
 {% macro note_everything(log) %}
   {%- if not is_incremental() %}
   insert into landing.touched_{{ log }} (build, touched) select {{ this_build() }}, null
+  {%- else %}
+  select 1
+  {%- endif %}
+{% endmacro %}
+
+{# Whether a form counts or repeats another, staging tells by the others of the same words: a touched form touches them. #}
+{% macro touch_repeated_forms() %}
+  {%- if is_incremental() %}
+  insert into landing.touched_records
+  select distinct {{ this_build() }}, 'forms', 'submissions', beside.record_key
+  from {{ ref('base_forms__submissions') }} as held
+  inner join {{ ref('base_forms__submissions') }} as beside on held.client_id = beside.client_id and held.content_key = beside.content_key
+  where {{ only_touched_records('forms', 'submissions', 'held.record_key') }}
   {%- else %}
   select 1
   {%- endif %}

@@ -1,4 +1,7 @@
-{{ config(materialized='incremental', incremental_strategy='touched_records', post_hook="{{ note_progress() }}") }}
+{{ config(
+    materialized='incremental', incremental_strategy='touched_records', pre_hook="{{ touch_repeated_forms() }}", post_hook="{{ note_progress() }}"
+) }}
+-- depends_on: {{ ref('base_forms__submissions') }}
 with forms as (
     select
         *,
