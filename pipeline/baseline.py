@@ -31,7 +31,7 @@ def settle_baselines(settings: Settings, engine: Engine, *, now: datetime) -> in
     """Freeze the baselines that are due, and build what reads them. Returns for how many clients; call it before publishing."""
     frozen = freeze_baselines(settings, engine, now=now)
     if frozen:
-        build(settings, select=["base_leadtrail__baselines+"])
+        build(settings)
     return frozen
 
 

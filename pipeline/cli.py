@@ -173,6 +173,7 @@ def sync(client: ClientOption = "", provider: ProviderOption = "") -> None:
 @app.command()
 def build(full_refresh: Annotated[bool, typer.Option(help="Rebuild every model from landing.")] = False) -> None:
     """Build and test the models; publish them if every test passes."""
+    from pipeline.baseline import settle_baselines
     from pipeline.publishing import publish
     from pipeline.warehouse import build as build_models
 
@@ -180,6 +181,7 @@ def build(full_refresh: Annotated[bool, typer.Option(help="Rebuild every model f
     settings, started = office.settings, time.monotonic()
     office.write_directory()
     result = build_models(settings, full_refresh=full_refresh)
+    settle_baselines(settings, office.engine, now=now_utc())
     path = publish(settings)
     out.print(f"{result.models} models built, {result.tests} tests passed in {time.monotonic() - started:.1f} s.")
     for warning in result.warnings:
@@ -190,6 +192,7 @@ def build(full_refresh: Annotated[bool, typer.Option(help="Rebuild every model f
 @app.command()
 def rebuild() -> None:
     """Drop the warehouse and build it again from landing: the same rows, every time."""
+    from pipeline.baseline import settle_baselines
     from pipeline.publishing import publish
     from pipeline.warehouse import build as build_models
     from pipeline.warehouse import drop_warehouse
@@ -199,6 +202,7 @@ def rebuild() -> None:
     office.write_directory()
     drop_warehouse(settings)
     result = build_models(settings)
+    settle_baselines(settings, office.engine, now=now_utc())
     path = publish(settings)
     out.print(f"Rebuilt {result.models} models from landing, {result.tests} tests passed. Published as {path.name}.")
 

@@ -11,6 +11,7 @@ import dagster as dg
 import duckdb
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
+from pipeline.baseline import settle_baselines
 from pipeline.build_plan import begin, finish, plan_build
 from pipeline.build_record import BuildRecord, note_build
 from pipeline.column_lineage import parents_of
@@ -72,6 +73,7 @@ def warehouse_assets(manifest: Path) -> list[dg.AssetsDefinition]:
     )
     def published_warehouse(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         office = Office.from_env()
+        settle_baselines(office.settings, office.engine, now=datetime.now(UTC))
         path = publish(office.settings)
         with sole_writer(office.settings):
             merged = compact(office.settings.landing, office.engine, now=datetime.now(UTC))
