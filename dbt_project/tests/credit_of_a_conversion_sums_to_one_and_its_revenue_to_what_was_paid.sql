@@ -29,12 +29,18 @@ whole as (
     group by conversion_id
 ),
 
+conversions as (
+    select conversion_id, client_id, revenue_cents from {{ ref('int_conversions') }}
+    union all
+    select conversion_id, client_id, revenue_cents from {{ ref('int_unowned_money') }}
+),
+
 shown as (
     select client_id, sum({{ given }}) as given from {{ ref('attribution_models') }} where is_shown group by client_id
 )
 
 select conversions.conversion_id, shown.given as should_be_given, whole.given as given_whole, in_parts.given as given_in_parts
-from {{ ref('int_conversions') }} as conversions
+from conversions
 inner join shown on conversions.client_id = shown.client_id
 left join whole on conversions.conversion_id = whole.conversion_id
 left join in_parts on conversions.conversion_id = in_parts.conversion_id

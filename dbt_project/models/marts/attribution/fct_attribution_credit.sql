@@ -19,5 +19,23 @@ from {{ ref(relation) }}
 {%- if relation == 'int_rule_credit' %}
 where model <> 'data_driven' or client_id in (select client_id from {{ ref('attribution_models') }} where model = 'data_driven' and is_shown)
 {%- endif %}
-{{ 'union all' if not loop.last }}
+
+union all
 {%- endfor %}
+
+select
+    money.client_id,
+    money.conversion_id,
+    cast(null as {{ dbt.type_string() }}) as lead_id,
+    models.model,
+    'unattributed' as channel,
+    cast(1 as decimal(7, 6)) as credit,
+    money.revenue_cents,
+    money.conversion_type,
+    money.converted_at,
+    money.converted_month,
+    money.currency,
+    cast(0 as bigint) as touches,
+    cast(null as {{ dbt.type_string() }}) as cluster_id
+from {{ ref('int_unowned_money') }} as money
+inner join {{ ref('attribution_models') }} as models on money.client_id = models.client_id and models.is_shown
