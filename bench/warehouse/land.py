@@ -35,7 +35,7 @@ from pipeline.workshop import Workshop
 SEED = 7
 END = datetime(2026, 11, 1, tzinfo=UTC)
 MONTHS = 12
-LEADS_PER_MONTH = 165  # some 25,000 records a client
+LEADS_PER_MONTH = 180  # some 25,000 records a client
 ORIGIN = "http://sandbox"
 CARRY_RECORDS = (
     "thumbtack",
@@ -118,9 +118,13 @@ def _land_webhooks(shop: Workshop, providers: Mapping[str, SandboxProvider], roo
                 continue
             connector, _ = shop.connector(config)
             url = f"{ORIGIN}/webhooks/{config.client_id}/{config.provider}"
+            seen: set[str] = set()  # the inbox keeps one of several deliveries
             for push in sorted(pushes[config.client_id, config.provider], key=lambda push: push.at):
                 headers = {key.lower(): value for key, value in push.sign(url + push.tail).items()}
                 request = WebhookRequest(url + push.tail, headers, push.body, push.at, push.method, push.tail)
+                if (key := connector.accept(request).dedupe_key) in seen:
+                    continue
+                seen.add(key)
                 for stream, record in connector.receive(connector.kept(request)).records:
                     keys = content_keys(config.client_id, config.provider, stream, [record])
                     landing.add([Batch(config.client_id, config.provider, stream, "webhook", push.at, [record], keys)])

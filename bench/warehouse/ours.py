@@ -1,8 +1,8 @@
 """One build as the product does it, in a process of its own. Prints one line of JSON: what it took.
 
-    timeline   the models up to the leads and their events, from nothing, without tests: what the plain script makes as well
-    full       every model and test, from nothing: `leadtrail build` on a new home, without publishing
-    tick       `leadtrail build` after 1,000 new records; afterwards the models that took longest
+timeline   the models up to the leads and their events, from nothing, without tests: what the plain script makes as well
+full       every model and test, from nothing: `leadtrail build` on a new home, without publishing
+tick       `leadtrail build` after 1,000 new records; afterwards the models that took longest
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.build_plan import plan_build
 from pipeline.settings import Settings
 from pipeline.warehouse import build, drop_warehouse, run_dbt, sole_writer
 
@@ -20,10 +22,11 @@ TIMELINE = ("+fct_lead_events", "+int_leads")
 TESTS = ("test", "unit_test")
 
 
-def timeline(settings: Settings) -> None:
+def make(settings: Settings, args: Sequence[str]) -> None:
+    """Build models without tests."""
     without_tests = [word for kind in TESTS for word in ("--exclude-resource-type", kind)]
     with sole_writer(settings):
-        outcome = run_dbt(settings, ["build", "--select", *TIMELINE, *without_tests])
+        outcome = run_dbt(settings, ["build", *args, *without_tests])
     if not outcome.success:
         raise SystemExit(f"dbt failed: {outcome.exception or 'see its log'}")
 
@@ -37,17 +40,19 @@ def nodes(settings: Settings) -> list[tuple[str, str, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("timeline", "full", "tick"))
+    parser.add_argument("what", choices=("timeline", "full", "tested", "tick"))
     parser.add_argument("--home", type=Path, required=True)
     args = parser.parse_args()
     settings = Settings.from_env({"LEADTRAIL_HOME": str(args.home)})
-    if args.what != "tick":
+    if args.what in ("timeline", "full"):
         drop_warehouse(settings)
     import dbt.cli.main  # noqa: F401  (2.7 s that a running Dagster or a longer command pays once)
 
     wall, cpu = time.monotonic(), time.process_time()
     if args.what == "timeline":
-        timeline(settings)
+        make(settings, ["--select", *TIMELINE])
+    elif args.what == "tick":
+        make(settings, plan_build(settings).args)
     else:
         build(settings)
     took: dict[str, Any] = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu}

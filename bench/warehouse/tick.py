@@ -1,12 +1,11 @@
 """What a quarter of an hour brings to landing: 1,000 records of a home's own mix, spread over its clients and streams.
 
-Half are new versions of records that are known. Half are new records that carry a known person's phone, address or ids, so that they
-fall into what is there: harder than a stranger's first call, which touches nothing.
+Half are new versions of records that are known. Half are new records that carry a known person's phone, address or ids, so that
+they fall into what is there: harder than a stranger's first call, which touches nothing.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections import defaultdict
 from datetime import timedelta
 from pathlib import Path
@@ -22,9 +21,9 @@ RECORDS = 1000
 LATER = timedelta(hours=1)
 
 
-def land_tick(home: Path, number: int = 1) -> int:
+def land_tick(home: Path, number: int) -> int:
     """Land the tick; returns its number of records. Another number gives another tick."""
-    now = END + number * LATER
+    now = END + (1 + number) * LATER
     rows = duckdb.execute(
         """
         select client_id, provider, stream, record_id, payload, occurred_at
@@ -55,15 +54,3 @@ def _another(record_id: str, number: int) -> str:
     """An id of the same shape that nothing has."""
     turned = record_id[::-1].translate(str.maketrans("0123456789", "9876543210"))
     return f"{turned[::-1]}{number}" if turned == record_id[::-1] else turned[::-1]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--number", type=int, default=1)
-    args = parser.parse_args()
-    print(land_tick(args.home, args.number))
-
-
-if __name__ == "__main__":
-    main()

@@ -15,6 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.warehouse.land import END, LEADS_PER_MONTH, MONTHS, SEED
+
 ROOT = Path(__file__).parent.parent.parent
 KEPT = ROOT / ".leadtrail-bench" / "warehouse"
 CLIENTS = 10  # in a part
@@ -43,9 +45,10 @@ def make_home(home: Path, parts: int) -> int:
 
 def _part(number: int) -> Path:
     folder = KEPT / f"part-{number}"
-    if not (folder / "done").exists():
+    done, made_of = folder / "done", f"{SEED} {END.date()} {MONTHS} months, {LEADS_PER_MONTH} leads"
+    if not done.exists() or done.read_text() != made_of:
         first, clients = str(number * CLIENTS), str(CLIENTS)
         command = [sys.executable, "-m", "bench.warehouse.land"]
         subprocess.run([*command, "--folder", folder, "--first", first, "--clients", clients], cwd=ROOT, check=True)
-        (folder / "done").touch()
+        done.write_text(made_of)
     return folder
