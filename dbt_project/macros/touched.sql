@@ -15,8 +15,16 @@
   create table if not exists landing.touched_clusters (build bigint not null, touched {{ text_type() }});
   insert into landing.builds select coalesce(max(build), 0) + 1 from landing.builds;
   delete from landing.builds where build < (select max(build) from landing.builds);
-  {%- for log in ['records', 'keys', 'clusters'] %}
-  delete from landing.touched_{{ log }} where build <= (select min(build) from landing.progress);
+  -- what every reader has read goes; an adapter of events reads only its own provider's records, and may have had no news for long
+  {%- set adapters = "model like 'int_events__%'" %}
+  delete from landing.touched_records
+  where build <= (select min(build) from landing.progress where not {{ adapters }})
+    and build <= (
+      select coalesce(min(progress.build), {{ this_build() }}) from landing.progress as progress
+      where progress.model = 'int_events__' || landing.touched_records.provider
+    );
+  {%- for log in ['keys', 'clusters'] %}
+  delete from landing.touched_{{ log }} where build <= (select min(build) from landing.progress where not {{ adapters }});
   {%- endfor %}
 {% endmacro %}
 
