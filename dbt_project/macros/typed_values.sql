@@ -15,7 +15,8 @@
   {%- endif -%}
 {%- endmacro %}
 
-{# PostgreSQL 15 has no cast that may fail, so the shape is looked at first: an impossible day or a number too long still stops it. #}
+{# PostgreSQL 15 has no cast that may fail, so the shape is looked at first: an impossible day or a number too long still stops it.
+   Spark casts only whole numbers to whole numbers, where the others round. #}
 {% macro cast_or_null(text, type) %}{{ return(adapter.dispatch('cast_or_null')(text, type)) }}{% endmacro %}
 {% macro default__cast_or_null(text, type) %}try_cast({{ text }} as {{ type }}){% endmacro %}
 {% macro postgres__cast_or_null(text, type) -%}
@@ -24,12 +25,15 @@
 {%- else -%}case when {{ text }} ~ '^ *[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)? *$' then cast(cast({{ text }} as numeric) as {{ type }}) end
 {%- endif -%}
 {%- endmacro %}
+{% macro spark__cast_or_null(text, type) -%}
+{%- if type == 'bigint' -%}cast(round(try_cast({{ text }} as decimal(38, 9))) as bigint){%- else -%}try_cast({{ text }} as {{ type }}){%- endif -%}
+{%- endmacro %}
 
-{# ISO text with an offset -> UTC timestamp. #}
+{# ISO text with an offset -> UTC timestamp. Spark would also read "yesterday". #}
 {% macro utc_timestamp(text) %}{{ return(adapter.dispatch('utc_timestamp')(text)) }}{% endmacro %}
 {% macro default__utc_timestamp(text) %}(try_cast({{ text }} as timestamptz) at time zone 'UTC'){% endmacro %}
 {% macro postgres__utc_timestamp(text) %}(case when {{ text }} ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}' then cast({{ text }} as timestamptz) end at time zone 'UTC'){% endmacro %}
-{% macro spark__utc_timestamp(text) %}try_cast({{ text }} as timestamp){% endmacro %}
+{% macro spark__utc_timestamp(text) %}case when {{ text }} like '____-__-__%' then try_cast({{ text }} as timestamp) end{% endmacro %}
 
 {# A count since 1970 -> UTC timestamp; `micros` is how many microseconds one of it is. #}
 {% macro timestamp_of_epoch(text, micros) %}{{ return(adapter.dispatch('timestamp_of_epoch')(text, micros)) }}{% endmacro %}
@@ -43,13 +47,11 @@
 {% macro postgres__timestamp_of_mail(text) %}(case when {{ text }} ~ '^[A-Z][a-z]{2}, [0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} [+-][0-9]{4}$' then cast({{ text }} as timestamptz) end at time zone 'UTC'){% endmacro %}
 {% macro spark__timestamp_of_mail(text) %}try_to_timestamp(substr({{ text }}, 6), 'd MMM yyyy HH:mm:ss xx'){% endmacro %}
 
-{# Blank counts as missing, because providers mix "", null and no key. Only text that needs it is trimmed: trimming all of it takes
-   four times as long as looking. #}
-{% macro blank_to_null(text) -%}
-case when {{ text }} = '' or {{ text }} like ' %' or {{ text }} like '% ' or {{ starts_or_ends_with(text, 'chr(160)') }} then nullif(trim({{ text }}), '') else {{ text }} end
+{# Blank counts as missing, because providers mix "", null and no key. DuckDB trims every kind of space, the others must be told of the
+   one that web pages use; and there, only text that needs it is trimmed: trimming all of it takes four times as long as looking. #}
+{% macro blank_to_null(text) %}{{ return(adapter.dispatch('blank_to_null')(text)) }}{% endmacro %}
+{% macro default__blank_to_null(text) -%}
+case when {{ text }} = '' or {{ text }} like ' %' or {{ text }} like '% ' or starts_with({{ text }}, chr(160)) or ends_with({{ text }}, chr(160)) then nullif(trim({{ text }}), '') else {{ text }} end
 {%- endmacro %}
-
-{% macro starts_or_ends_with(text, part) %}{{ return(adapter.dispatch('starts_or_ends_with')(text, part)) }}{% endmacro %}
-{% macro default__starts_or_ends_with(text, part) %}starts_with({{ text }}, {{ part }}) or ends_with({{ text }}, {{ part }}){% endmacro %}
-{% macro postgres__starts_or_ends_with(text, part) %}left({{ text }}, 1) = {{ part }} or right({{ text }}, 1) = {{ part }}{% endmacro %}
-{% macro spark__starts_or_ends_with(text, part) %}startswith({{ text }}, {{ part }}) or endswith({{ text }}, {{ part }}){% endmacro %}
+{% macro postgres__blank_to_null(text) %}nullif(trim(both ' ' || chr(160) from {{ text }}), ''){% endmacro %}
+{% macro spark__blank_to_null(text) %}nullif(trim(both ' ' || chr(160) from {{ text }}), ''){% endmacro %}
