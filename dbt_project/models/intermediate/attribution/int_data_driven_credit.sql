@@ -10,7 +10,7 @@ with shares as (
 paths as (
     select client_id, lead_id, channel_set, channel, count(*) as touches
     from {{ ref('int_touches') }}
-    where is_credited
+    where is_credited and channel <> channel_set
     group by client_id, lead_id, channel_set, channel
 ),
 
