@@ -37,7 +37,7 @@ contacts as (
 
 -- as each contact names them itself: which of two contacts took a third in last, as staging says it, is no property of one record
 merged_contacts as (
-    select named.client_id, named.record_key, named.received_at, nullif(trim(replace(cast(item as varchar), '"', '')), '') as merged_contact_id
+    select named.client_id, named.record_key, named.received_at, nullif(trim(replace(cast(item as {{ text_type() }}), '"', '')), '') as merged_contact_id
     from (
         select *, '["' || replace(merged_contact_ids, ';', '","') || '"]' as merged_ids
         from {{ ref('base_hubspot__contacts') }}
