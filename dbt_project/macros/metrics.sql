@@ -64,11 +64,11 @@ select
     {%- if excluded %}
     nullif(concat_ws('; ',
         {%- for what in excluded %}
-        case when {{ name }}__excluded_{{ loop.index }} > 0 then cast({{ name }}__excluded_{{ loop.index }} as {{ dbt.type_string() }}) || ' {{ what }}' end{{ ',' if not loop.last }}
+        case when {{ name }}__excluded_{{ loop.index }} > 0 then cast({{ name }}__excluded_{{ loop.index }} as {{ text_type() }}) || ' {{ what }}' end{{ ',' if not loop.last }}
         {%- endfor %}
     ), '') as exclusions,
     {%- else %}
-    cast(null as {{ dbt.type_string() }}) as exclusions,
+    cast(null as {{ text_type() }}) as exclusions,
     {%- endif %}
     cast({{ name }}__k as bigint) as k
 from sums

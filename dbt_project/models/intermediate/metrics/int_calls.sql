@@ -84,7 +84,7 @@ placed as (
         calls.*,
         cast(date_trunc('month', called_on) as date) as month,
         -- who called first: by the second, ties by id (seconds have ten digits until 2286)
-        {{ in_bytes("cast(" ~ epoch_seconds('occurred_at') ~ " as " ~ dbt.type_string() ~ ") || event_id") }} as place,
+        {{ in_bytes("cast(" ~ epoch_seconds('occurred_at') ~ " as " ~ text_type() ~ ") || event_id") }} as place,
         case
             when not is_human then 'spam'
             when not is_answered then 'unanswered'
@@ -147,7 +147,7 @@ final as (
     from placed
     inner join callers on placed.person_id = callers.person_id and placed.month = callers.month
     left join {{ ref('int_open_hours') }} as hours
-        on hours.open_hours_key = placed.hours_of || '|' || placed.timezone || '|' || cast(placed.called_on as {{ dbt.type_string() }})
+        on hours.open_hours_key = placed.hours_of || '|' || placed.timezone || '|' || cast(placed.called_on as {{ text_type() }})
 )
 
 select * from final

@@ -25,9 +25,9 @@ opened as (
         {%- endfor %}
         case when leads.urgency = 'emergency' then {{ var('urgent_sla_minutes', 15) }} else {{ var('sla_minutes', 60) }} end * 60 as sla_seconds,
         case when leads.first_human_response_at is null
-            then clients.hours_of || '|' || clients.timezone || '|' || cast(leads.opened_on as {{ dbt.type_string() }}) end as hours_opened_key,
+            then clients.hours_of || '|' || clients.timezone || '|' || cast(leads.opened_on as {{ text_type() }}) end as hours_opened_key,
         case when leads.first_human_response_at is null
-            then clients.hours_of || '|' || clients.timezone || '|' || cast(clients.today as {{ dbt.type_string() }}) end as hours_now_key,
+            then clients.hours_of || '|' || clients.timezone || '|' || cast(clients.today as {{ text_type() }}) end as hours_now_key,
         reviews.reviewed_at
     from {{ ref('dim_leads') }} as leads
     inner join clients on leads.client_id = clients.client_id

@@ -44,7 +44,7 @@ select
     cast(sums.{{ counted }} as {{ double_type() }}) as denominator,
     cast(sums.cents as {{ double_type() }}) / nullif(sums.{{ counted }}, 0) as value,
     cast(sums.leads_without_cost as bigint) as excluded,
-    case when sums.leads_without_cost > 0 then cast(sums.leads_without_cost as {{ dbt.type_string() }}) || ' leads of channels whose cost is not known' end as exclusions,
+    case when sums.leads_without_cost > 0 then cast(sums.leads_without_cost as {{ text_type() }}) || ' leads of channels whose cost is not known' end as exclusions,
     cast(coalesce(people.k, 0) as bigint) as k
 from sums
 left join people on sums.client_id = people.client_id and sums.month = people.month and sums.channel = people.channel

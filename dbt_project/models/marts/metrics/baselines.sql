@@ -8,7 +8,7 @@ today as (
 )
 
 select
-    frozen.client_id || '|' || cast(frozen.month as {{ dbt.type_string() }}) || '|' || frozen.metric as baseline_key,
+    frozen.client_id || '|' || cast(frozen.month as {{ text_type() }}) || '|' || frozen.metric as baseline_key,
     frozen.client_id,
     frozen.metric,
     frozen.month,

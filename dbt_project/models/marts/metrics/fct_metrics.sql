@@ -12,7 +12,7 @@ clock as (
 
 final as (
     select
-        rows_of_metrics.client_id || '|' || cast(rows_of_metrics.month as {{ dbt.type_string() }}) || '|' || rows_of_metrics.channel || '|' || rows_of_metrics.metric as metric_key,
+        rows_of_metrics.client_id || '|' || cast(rows_of_metrics.month as {{ text_type() }}) || '|' || rows_of_metrics.channel || '|' || rows_of_metrics.metric as metric_key,
         rows_of_metrics.client_id,
         rows_of_metrics.month,
         rows_of_metrics.channel,

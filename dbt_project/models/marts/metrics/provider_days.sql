@@ -49,7 +49,7 @@ expected as (
 )
 
 select
-    expected.client_id || '|' || expected.provider || '|' || cast(expected.month as {{ dbt.type_string() }}) as provider_month_key,
+    expected.client_id || '|' || expected.provider || '|' || cast(expected.month as {{ text_type() }}) as provider_month_key,
     expected.client_id,
     expected.provider,
     expected.month,

@@ -7,7 +7,7 @@ select
     cast(numerator as {{ double_type() }}) as numerator,
     cast(denominator as {{ double_type() }}) as denominator,
     cast(value as {{ double_type() }}) as value,
-    metric || '|' || cast(month as {{ dbt.type_string() }}) || '|' || numerator || '|' || denominator || '|' || value || '|' || definition as frozen_figures,
+    metric || '|' || cast(month as {{ text_type() }}) || '|' || numerator || '|' || denominator || '|' || value || '|' || definition as frozen_figures,
     method,
     joined_on,
     frozen_at,
