@@ -10,18 +10,23 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 
 if TYPE_CHECKING:
+    from connectors.delivery import Deliverer
     from connectors.http import Http
     from connectors.oauth import TokenVault
 
 Cursor = dict[str, Any]
 """JSON-serialisable state of one feed. Only the connector that wrote it reads it."""
+
+# How long after its first try a write without an answer may yet be carried out. Our own wait for an answer ends after a minute;
+# until then "not there" proves nothing.
+SETTLES = timedelta(minutes=2)
 
 
 # ---- what went wrong, and who must do something ------------------------------------------------------------
@@ -59,7 +64,12 @@ class RateLimited(TransientError):
 
 
 class ProviderDown(TransientError):
-    """The provider did not give a usable answer within the budget of attempts and time."""
+    """The provider did not give a usable answer within the budget of attempts and time. `maybe_done`: it was asked to change
+    something, and nobody knows whether it did."""
+
+    def __init__(self, what: str, *, connection: str, fix: str, maybe_done: bool = False) -> None:
+        super().__init__(what, connection=connection, fix=fix)
+        self.maybe_done = maybe_done
 
 
 class ContractError(ConnectorError):
@@ -246,6 +256,9 @@ class Connector(ABC):
     Options: ClassVar[type]
     """A frozen dataclass. Fields typed `Secret` are secrets; fields without a default are required."""
 
+    # the kinds of message (connectors/delivery.py) that can be handed to it
+    delivers: ClassVar[tuple[type, ...]] = ()
+
     # how often a pull is worth its quota; a five-field cron expression, or "" if nothing is pulled
     cron: ClassVar[str] = ""
 
@@ -306,6 +319,10 @@ class Connector(ABC):
     def receive(self, request: WebhookRequest) -> Received:
         """Read a stored, verified webhook. Never raises for bad content: what can't be read is quarantined."""
         raise NotImplementedError(f"{self.provider} sends no webhooks")
+
+    def deliverer(self, *, settles: timedelta = SETTLES) -> Deliverer[Any]:
+        """What hands our messages to this provider. `settles`: after how long "not there" is certain."""
+        raise NotImplementedError(f"nothing can be delivered to {self.provider}")
 
     def read_export(self, rows: Iterator[Mapping[str, str]], *, mapping: Mapping[str, str]) -> Iterator[Page]:
         """Read rows of a CSV the client exported by hand. `mapping`: our field -> their column name."""

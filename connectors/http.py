@@ -294,6 +294,8 @@ class Account:
                         ) from None
                     except msgspec.DecodeError:
                         verdict = Wait("the answer was cut off or is not JSON")
+            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+                verdict = Wait(f"the connection failed ({type(error).__name__})", unprocessed=True)  # nothing was sent
             except (httpx.TransportError, httpx.DecodingError) as error:
                 verdict = Wait(f"the connection failed ({type(error).__name__})")
             except _TooSlow:
@@ -321,11 +323,13 @@ class Account:
                 fix="The next scheduled run goes on from the same place; no action is needed unless it repeats.",
                 retry_at=self.http.clock.now() + timedelta(seconds=pause),
             )
-        outcome = "" if repeat else " It is unknown whether the provider carried out this write."
+        maybe_done = not repeat and not verdict.unprocessed
+        outcome = " It is unknown whether the provider carried out this write." if maybe_done else ""
         return ProviderDown(
             f"{verdict.why} {tries}.{outcome}",
             connection=self.connection,
             fix="The next scheduled run goes on from the same place; no action is needed unless it repeats.",
+            maybe_done=maybe_done,
         )
 
     def _send(

@@ -16,12 +16,18 @@ CONNECTORS: dict[str, str] = {
     "angi": "Angi",
     "twilio": "Twilio",
     "forms": "Forms",
+    "smtp": "Smtp",
 }
 
 
 def connector_class(provider: str) -> type[Connector]:
     """The connector of a provider. Imported on demand: a sync of one provider loads one connector."""
     return getattr(import_module(f"connectors.{provider}"), CONNECTORS[provider])  # type: ignore[no-any-return]
+
+
+def reads_from(provider: str) -> bool:
+    """Whether records come from it. The others are only delivered to."""
+    return bool(connector_class(provider).streams)
 
 
 def sandbox_provider(provider: str) -> type:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from connectors.registry import CONNECTORS, connector_class
+from connectors.registry import CONNECTORS, connector_class, reads_from
 from pipeline.office import Office
 from pipeline.store.inbox import newest_waiting
 from pipeline.tags import WEBHOOKS_ONLY
@@ -36,6 +36,7 @@ def sync_schedules() -> list[dg.ScheduleDefinition]:
             default_status=_RUNNING,
         )
         for provider in CONNECTORS
+        if reads_from(provider)
     ]
 
 
@@ -45,7 +46,7 @@ def build_schedule() -> dg.ScheduleDefinition:
         name="build_schedule",
         job=dg.define_asset_job(
             "build_warehouse",
-            selection=dg.AssetSelection.all() - dg.AssetSelection.groups(*CONNECTORS),
+            selection=dg.AssetSelection.all() - dg.AssetSelection.groups(*filter(reads_from, CONNECTORS)),
             description="Build and test every model, and publish the result if all tests pass.",
             tags={"dagster/max_runtime": str(MAX_BUILD_SECONDS)},
             executor_def=dg.in_process_executor,
@@ -57,7 +58,7 @@ def build_schedule() -> dg.ScheduleDefinition:
 
 def inbox_sensors() -> list[dg.SensorDefinition]:
     """A webhook that waits becomes a run: first of its provider's assets, then of everything built on them."""
-    return [_inbox_sensor(provider) for provider in CONNECTORS]
+    return [_inbox_sensor(provider) for provider in CONNECTORS if reads_from(provider)]
 
 
 def _inbox_sensor(provider: str) -> dg.SensorDefinition:

@@ -55,4 +55,10 @@ clients:
 
       # forms:
       #   secret: ${RIDGELINE_FORM_SECRET}
+
+      # smtp:                                                   # to send e-mail; nothing is read
+      #   host: smtp.mail-provider.example
+      #   username: office@ridgelineplumbing.example
+      #   password: ${RIDGELINE_MAIL_PASSWORD}
+      #   from_address: office@ridgelineplumbing.example
 """

@@ -228,7 +228,7 @@ def _materialize(console: Console, settings: Settings, started: float) -> _Ran:
     """Sync, build, test and publish as the Dagster runs that the schedules would start, so that all of it shows in the UI."""
     import dagster as dg
 
-    from connectors.registry import CONNECTORS
+    from connectors.registry import CONNECTORS, reads_from
     from pipeline.dagster_home import prepare_dagster_home
     from pipeline.definitions import defs
 
@@ -236,7 +236,7 @@ def _materialize(console: Console, settings: Settings, started: float) -> _Ran:
     logging.getLogger("dagster").setLevel(logging.WARNING)  # what it would say is in the run's own log
     ran = _Ran(defaultdict(Counter), Counter())
     quiet = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
-    jobs = {f"sync_{provider}": f"syncing {provider}" for provider in CONNECTORS}
+    jobs = {f"sync_{provider}": f"syncing {provider}" for provider in CONNECTORS if reads_from(provider)}
     jobs["build_warehouse"] = "building and testing the models"
     with console.status("") as status, _Tail(settings.logs / "run.log") as log, dg.DagsterInstance.get() as instance:
         for name, what in jobs.items():

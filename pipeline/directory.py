@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from connectors.registry import reads_from
 from pipeline.clients import ClientConfig
 from pipeline.store.connections import ConnectionState
 
@@ -28,12 +29,15 @@ _CONNECTIONS = (
 
 
 def write_directory(folder: Path, clients: list[ClientConfig], states: dict[tuple[str, str], ConnectionState]) -> None:
-    """Replace `clients.parquet` and `connections.parquet`. Every configured connection has a row, synced or not."""
+    """Replace `clients.parquet` and `connections.parquet`. Every configured connection that is read from has a
+    row, synced or not."""
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "clients.parquet", _CLIENTS, [{c: getattr(one, c) for c in _CLIENTS} for one in clients])
     rows = []
     for client in clients:
         for connection in client.connections:
+            if not reads_from(connection.provider):
+                continue
             state = states.get((client.client_id, connection.provider)) or ConnectionState(
                 client.client_id,
                 connection.provider,

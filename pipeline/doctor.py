@@ -16,6 +16,7 @@ from typing import Literal
 import duckdb
 from sqlalchemy import func, select, text
 
+from connectors.registry import reads_from
 from pipeline.build_record import last_build
 from pipeline.clients import ClientsFileError
 from pipeline.office import Office
@@ -134,7 +135,9 @@ def _connections(office: Office, now: datetime) -> Iterator[Finding]:
         except (ClientsFileError, KeyProblem) as error:
             yield Finding("problem", config.name, str(error), f"Whose: {config.owner}.")
             continue
-        if state is None:
+        if not reads_from(config.provider):
+            yield Finding("ok", config.name, "delivers only; `leadtrail check` tries it")
+        elif state is None:
             yield Finding("warn", config.name, "never synced", "Run `leadtrail sync`.")
         elif state.state == "ok":
             age = now - datetime.fromisoformat(state.last_success_at or state.since)

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from sqlalchemy import Engine
 
 from connectors.base import Connector
-from connectors.registry import CONNECTORS
+from connectors.registry import CONNECTORS, reads_from
 from pipeline.clients import ClientConfig, ClientsFileError, ConnectionConfig, load_clients
 from pipeline.connection_run import Outcome
 from pipeline.directory import write_directory
@@ -75,7 +75,7 @@ class Office:
         drain_only: bool = False,
     ) -> list[Outcome]:
         """Sync what the clients file names; see `pipeline.sync.sync`."""
-        configs = self.connections(client=client, provider=provider)
+        configs = [one for one in self.connections(client=client, provider=provider) if reads_from(one.provider)]
         return sync(self.workshop, configs, now=now, streams=streams, on_done=on_done, drain_only=drain_only)
 
     def write_directory(self) -> None:

@@ -3,10 +3,10 @@
 account.py   paths, limits, and what HubSpot's refusals mean
 objects.py   reading CRM objects and their associations
 webhooks.py  signatures and events
-tasks.py     making a task exactly once
+deliver.py   making a task or a note exactly once
+handoff.py   changing a contact, and taking it back
 """
 
 from connectors.hubspot.connector import HubSpot, HubSpotOptions
-from connectors.hubspot.tasks import TaskDraft
 
-__all__ = ["HubSpot", "HubSpotOptions", "TaskDraft"]
+__all__ = ["HubSpot", "HubSpotOptions"]

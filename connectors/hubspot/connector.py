@@ -18,6 +18,7 @@ from functools import partial
 from typing import ClassVar
 
 from connectors.base import (
+    SETTLES,
     Accepted,
     ConfigError,
     Connector,
@@ -31,9 +32,11 @@ from connectors.base import (
     Stream,
     WebhookRequest,
 )
+from connectors.delivery import ContactUpdate, Note, OwnerTask
 from connectors.http import Http
 from connectors.hubspot import webhooks
 from connectors.hubspot.account import HubSpotAccount, Portal
+from connectors.hubspot.deliver import HubSpotDeliverer
 from connectors.hubspot.kinds import KINDS, LINKS, Kind
 from connectors.hubspot.objects import (
     Listing,
@@ -46,7 +49,6 @@ from connectors.hubspot.objects import (
     require_properties,
 )
 from connectors.hubspot.records import record
-from connectors.hubspot.tasks import TaskWriter
 from connectors.oauth import TokenVault
 
 SETTLE = timedelta(seconds=60)
@@ -69,6 +71,7 @@ class HubSpot(Connector):
     title: ClassVar[str] = "HubSpot"
     cron: ClassVar[str] = "*/15 * * * *"
     Options: ClassVar[type] = HubSpotOptions
+    delivers: ClassVar[tuple[type, ...]] = (OwnerTask, Note, ContactUpdate)
     streams: ClassVar[tuple[Stream, ...]] = (
         Stream("owners", "People of the business who own contacts, deals and tasks in HubSpot."),
         Stream("pipelines", "Deal pipelines with the stages a deal passes through."),
@@ -90,7 +93,6 @@ class HubSpot(Connector):
             token=options.access_token,
             version=options.api_version,
         )
-        self.tasks = TaskWriter(self.api)
         self._portal: Portal | None = None
 
     # ---- health ----
@@ -252,6 +254,12 @@ class HubSpot(Connector):
 
     def receive(self, request: WebhookRequest) -> Received:
         return webhooks.read_events(request.body, self.options.portal_id)
+
+    # ---- delivering ----
+
+    def deliverer(self, *, settles: timedelta = SETTLES) -> HubSpotDeliverer:
+        self._own_portal()
+        return HubSpotDeliverer(self.api, settles=settles)
 
 
 def _text(at: datetime) -> str:

@@ -24,6 +24,9 @@ FaultKind = Literal[
     "429",
     "500",
     "500_after_commit",
+    "lost_answer",
+    "timeout",
+    "timeout_after_commit",
     "slow",
     "reset",
     "truncated",
@@ -31,6 +34,8 @@ FaultKind = Literal[
     "duplicate_pages",
     "shifted_pages",
 ]
+# the write is carried out, and the caller never hears of it: at once, or after `seconds`
+LOST_ANSWERS = ("lost_answer", "timeout_after_commit")
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,8 @@ class Push:
 @dataclass
 class Fault:
     """Applies to the next `times` matching requests (None: until cleared) after skipping `after` of them, each with
-    `probability`. `500_after_commit` is known to Twilio only."""
+    `probability`. `slow` answers late, `timeout` never and does nothing. Those that leave the outcome open (`500_after_commit`,
+    `lost_answer`, `timeout_after_commit`) strike calls that wrote something only."""
 
     kind: FaultKind
     provider: str = ""
@@ -96,7 +102,7 @@ class Fault:
     after: int = 0
     probability: float = 1.0
     retry_after: str | int = ""  # for 429: a number of seconds or an HTTP date; "" sends no header
-    seconds: float = 2.0  # for slow
+    seconds: float = 2.0  # for slow and the timeouts
 
 
 class World:
@@ -175,6 +181,10 @@ class SandboxProvider(ABC):
     def pushes(self) -> Iterator[Push]:
         """Every webhook of the town's history, in any order."""
         return iter(())
+
+    def close(self) -> None:
+        """Let go of what it holds beside memory."""
+        return None
 
     def error(self, status: int, request: Request) -> Reply:
         """The provider's own words for a generic failure (429, 500, 401 for a revoked token)."""

@@ -56,6 +56,8 @@ class RunningSandbox:
     def stop(self) -> None:
         self._server.should_exit = True
         self._thread.join(timeout=10)
+        for provider in self.providers.values():
+            provider.close()
         self._files.cleanup()
 
 

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from connectors.sandbox.provider import Fault, Reply, Request, SandboxProvider, World, json_reply
+from connectors.sandbox.provider import LOST_ANSWERS, Fault, Reply, Request, SandboxProvider, World, json_reply
 from connectors.sandbox.push import send_all
 
 log = logging.getLogger("leadtrail.sandbox")
@@ -75,23 +75,33 @@ class Sandbox:
         await self._serve(provider, request, send)
 
     async def _serve(self, provider: SandboxProvider, request: Request, send: Send) -> None:
-        before = self.world.struck(provider.name, request.path, ("429", "500", "revoked_token", "reset", "slow"))
+        kinds = ("429", "500", "revoked_token", "reset", "slow", "timeout")
+        before = self.world.struck(provider.name, request.path, kinds)
         if before:
-            if before.kind == "reset":
-                return _abort(send)
-            if before.kind == "slow":
+            if before.kind in ("slow", "timeout"):
                 await asyncio.sleep(before.seconds)
-            else:
+            if before.kind in ("reset", "timeout"):
+                return _abort(send)
+            if before.kind != "slow":
                 status = {"429": 429, "500": 500, "revoked_token": 401}[before.kind]
                 reply = provider.error(status, request)
                 if before.retry_after != "":
                     reply = Reply(reply.status, reply.body, {**reply.headers, "retry-after": str(before.retry_after)})
                 return await _reply(send, reply)
+        written = len(self.world.ledger)
         try:
             reply = provider.handle(request)
         except Exception:
             log.exception("%s %s failed in the sandbox", request.method, request.path)
             reply = json_reply({"error": "sandbox bug, see its log"}, 500)
+        if len(self.world.ledger) > written:
+            after = self.world.struck(provider.name, request.path, (*LOST_ANSWERS, "500_after_commit"))
+            if after and after.kind == "500_after_commit":
+                return await _reply(send, provider.error(500, request))
+            if after:
+                if after.kind == "timeout_after_commit":
+                    await asyncio.sleep(after.seconds)
+                return _abort(send)
         if reply.status == 200 and self.world.struck(provider.name, request.path, ("truncated",)):
             reply = Reply(200, reply.body[: max(1, len(reply.body) * 2 // 3)], reply.headers)
         await _reply(send, reply)

@@ -69,6 +69,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     body: str | None = None
     phone_number: str | None = None
     messaging_service_sid: str | None = None
+    error_code: int | None = None
     date_created: str | None = None
     date_sent: str | None = None
     date_updated: str | None = None

@@ -10,7 +10,7 @@ Facts that shaped this:
   numbers are not landed here; `check` counts them.
 - Status callbacks come in any order and more than once, and say nothing of when: what is known is when they came.
 - Opt-out kind and geography exist only in the inbound webhook, not in the message that the API lists.
-- Sending has no idempotency key. A send whose outcome is unknown is never repeated; `find_sent` reads back first.
+- Sending has no idempotency key. A send whose outcome is unknown is never repeated; deliver.py reads back first.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import ClassVar
 import msgspec
 
 from connectors.base import (
+    SETTLES,
     Accepted,
     Answer,
     Connector,
@@ -40,16 +41,17 @@ from connectors.base import (
     absent,
     body_key,
 )
+from connectors.delivery import TextMessage
 from connectors.http import Http, StaticAuth, basic
 from connectors.oauth import TokenVault
 from connectors.twilio.account import Item, TwilioAccount, pages, record
+from connectors.twilio.deliver import TwilioDeliverer
 from connectors.twilio.history import fetch, read_history
 from connectors.twilio.signature import fields, verify
 
 log = logging.getLogger("leadtrail.twilio")
 
 SAY_NOTHING = Answer(200, b'<?xml version="1.0" encoding="UTF-8"?><Response/>', "text/xml")
-CLOCK_SKEW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -63,18 +65,11 @@ class TwilioOptions:
     base_url: str = "https://api.twilio.com"
 
 
-@dataclass(frozen=True)
-class Sent:
-    """A message that Twilio took: its id, and its status at that moment."""
-
-    sid: str
-    status: str
-
-
 class Twilio(Connector):
     provider: ClassVar[str] = "twilio"
     title: ClassVar[str] = "Twilio"
     Options: ClassVar[type] = TwilioOptions
+    delivers: ClassVar[tuple[type, ...]] = (TextMessage,)
     cron: ClassVar[str] = "*/15 * * * *"
     streams: ClassVar[tuple[Stream, ...]] = (
         Stream("phone_numbers", "Numbers the client sends and receives text messages with."),
@@ -100,7 +95,7 @@ class Twilio(Connector):
             newest = next(pages(self.api, self.options.account_sid, "Messages", size=100)).items
         except ConnectorError as error:
             return Health(False, error.what, error.fix)
-        others = sum(not self._mine(item) for _, item in newest)
+        others = sum(not self.mine(item) for _, item in newest)
         details = {"numbers": len(owned), "recent_messages": len(newest), "recent_messages_of_other_numbers": others}
         # Short codes have no "+" and are not in this list.
         missing = [number for number in self.options.sms_numbers if number.startswith("+") and number not in owned]
@@ -123,7 +118,7 @@ class Twilio(Connector):
 
         def mine(item: Item) -> bool:
             nonlocal skipped
-            own = self._mine(item)
+            own = self.mine(item)
             skipped += not own
             return own
 
@@ -135,7 +130,7 @@ class Twilio(Connector):
         if stream != "messages":
             raise NotImplementedError(f"{self.provider} cannot refetch {stream}")
         found = fetch(self.api, self.options.account_sid, record_ids, now)
-        yield Page("messages", [record for record, item in found if item is None or self._mine(item)])
+        yield Page("messages", [record for record, item in found if item is None or self.mine(item)])
 
     def _all_numbers(self, cursor: Cursor | None, now: datetime) -> Page:
         """The whole list in one page: only all of it tells which numbers are gone."""
@@ -151,7 +146,7 @@ class Twilio(Connector):
     def _is_ours(self, number: str | None) -> bool:
         return not self.options.sms_numbers or number in self.options.sms_numbers
 
-    def _mine(self, item: Item) -> bool:
+    def mine(self, item: Item) -> bool:
         """Ours by number; a message that waits for the service to choose its sender, by service."""
         service = self.options.messaging_service_sid
         return self._is_ours(item.to if item.direction == "inbound" else item.sender) or (
@@ -172,7 +167,7 @@ class Twilio(Connector):
             return Received(quarantine=[("a Twilio webhook without a message id or status", payload)])
         if event.form.get("AccountSid") != self.options.account_sid:
             return Received(quarantine=[("a Twilio webhook of another account", payload)])
-        if not self._mine(event.item):
+        if not self.mine(event.item):
             return Received(quarantine=[("a message of a number that is not this client's", payload)])
         came = Record(event.key, payload, occurred_at=request.sent_at)
         # An answer from a customer should not wait for the next poll; for a status the event itself says all.
@@ -180,41 +175,32 @@ class Twilio(Connector):
 
     # ---- sending ----
 
-    def send(self, to: str, body: str, *, from_: str, status_callback: str = "") -> Sent:
-        """Send one text. `from_=""` lets the messaging service choose the sender.
+    def deliverer(self, *, settles: timedelta = SETTLES) -> TwilioDeliverer:
+        return TwilioDeliverer(self, settles=settles)
 
-        Raises Rejected if Twilio refuses it (code 21610: the person opted out) and ProviderDown if the outcome is unknown:
-        then ask `find_sent` before anything else. Only "too many requests" is repeated: Twilio did not process those.
-        """
+    def form(self, to: str, body: str, *, from_: str, status_callback: str) -> list[tuple[str, str]]:
+        """What is posted to send a text. `from_=""` lets the messaging service choose the sender."""
         sender = ("From", from_) if from_ else ("MessagingServiceSid", self.options.messaging_service_sid)
-        form = [("To", to), sender, ("Body", body)]
-        if status_callback:
-            form.append(("StatusCallback", status_callback))
+        return [("To", to), sender, ("Body", body), *([("StatusCallback", status_callback)] if status_callback else [])]
+
+    def send(self, to: str, body: str, *, from_: str, status_callback: str = "") -> Item:
+        """Send one text; the message as Twilio took it.
+
+        Raises Rejected if Twilio refuses it (code 21610: the person opted out) and ProviderDown; with `maybe_done` its outcome
+        is unknown, and only reading back may follow (deliver.py). Only "too many requests" and calls that never reached Twilio
+        are repeated: Twilio did not process those.
+        """
+        form = self.form(to, body, from_=from_, status_callback=status_callback)
         answer = self.api.request("POST", f"{self._path}/Messages.json", form=form)
         try:
-            return msgspec.json.decode(answer.body, type=Sent)
+            return msgspec.json.decode(answer.body, type=Item)
         except msgspec.DecodeError:
             raise ProviderDown(
                 "Twilio took the message, but its answer was cut off.",
                 connection=self.connection,
                 fix="It is read back before anything is sent again; no action is needed.",
+                maybe_done=True,
             ) from None
-
-    def find_sent(self, to: str, body: str, since: datetime) -> list[Sent]:
-        """What was sent to this number with this text since then. No date filter: a queued message has no `date_sent`."""
-        found = []
-        for items, _ in pages(self.api, self.options.account_sid, "Messages", {"To": to}, size=100):
-            recent = [item for _, item in items if item.created_at is None or item.created_at >= since - CLOCK_SKEW]
-            found += [
-                Sent(item.sid, item.status)
-                for item in recent
-                if item.direction.startswith("outbound")
-                and (item.body or "").strip() == body.strip()
-                and self._mine(item)
-            ]
-            if len(recent) < len(items):
-                break
-        return found
 
 
 @dataclass(frozen=True)

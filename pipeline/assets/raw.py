@@ -8,7 +8,7 @@ import pyarrow as pa
 from sqlalchemy import func, select
 
 from connectors.base import Connector, Stream
-from connectors.registry import CONNECTORS, connector_class
+from connectors.registry import CONNECTORS, connector_class, reads_from
 from pipeline.connection_run import Outcome
 from pipeline.landing import SCHEMA
 from pipeline.office import Office
@@ -45,7 +45,7 @@ _TABLE_SCHEMA = dg.TableSchema(
 
 def raw_assets() -> list[dg.AssetsDefinition]:
     """The raw assets of every provider in the registry."""
-    return [_provider_assets(connector_class(provider)) for provider in CONNECTORS]
+    return [_provider_assets(connector_class(provider)) for provider in CONNECTORS if reads_from(provider)]
 
 
 def _provider_assets(connector: type[Connector]) -> dg.AssetsDefinition:

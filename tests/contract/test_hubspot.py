@@ -22,14 +22,13 @@ from connectors.base import (
     ProviderDown,
     RateLimited,
     Record,
-    Rejected,
     Secret,
     SignatureError,
     WebhookRequest,
     absent,
 )
 from connectors.http import Http
-from connectors.hubspot import HubSpot, HubSpotOptions, TaskDraft
+from connectors.hubspot import HubSpot, HubSpotOptions
 from connectors.sandbox.facts import Client, Contact, CrmTask, Deal, Staff, Town
 from connectors.sandbox.hubspot import SandboxHubSpot
 from connectors.sandbox.hubspot.events import event, push
@@ -157,9 +156,6 @@ class House:
 
     def paths(self, part: str) -> list[httpx.Request]:
         return [request for request in self.asked if part in request.url.path]
-
-    def wrote(self, kind: str) -> list[dict[str, Any]]:
-        return [entry["body"] for entry in self.served.world.ledger if entry["kind"] == kind]
 
 
 @pytest.fixture(params=["v3", "2026-03"])
@@ -547,68 +543,6 @@ def test_record_of_an_unknown_shape_is_landed_all_the_same(house: House) -> None
     assert page.records[0].record_id == "7"
     assert page.records[0].occurred_at is None
     assert page.records[1].record_id.startswith("sha256:")
-
-
-# ---- tasks ----
-
-
-def a_draft(key: str = "9f2c", contact: str = "101", **changes: Any) -> TaskDraft:
-    draft = TaskDraft(key, contact, "Call back Ana", "Missed call <01/05>", NOW + timedelta(hours=1), kind="CALL")
-    return replace(draft, **changes)
-
-
-def test_case_10_one_key_twice_is_sent_once(house: House) -> None:
-    assert house.hubspot.tasks.probe_unique_task_property().ok
-    drafts = [a_draft("k1"), a_draft("k2"), a_draft("k1")]
-    made = house.hubspot.tasks.upsert_tasks(drafts)
-    again = house.hubspot.tasks.upsert_tasks(drafts)
-    assert set(made) == {"k1", "k2"}
-    assert again == made
-    assert len(house.wrote("task")) == 2
-    assert house.portal.links["tasks", "contacts"][int(made["k1"])] == [101]
-
-
-def test_case_11_task_made_behind_a_lost_answer_is_found_and_not_made_again(house: House) -> None:
-    house.sandbox.lose_answers = ["/tasks"]
-    with pytest.raises(ProviderDown, match="unknown whether"):
-        house.hubspot.tasks.create_task(a_draft())
-    assert len(house.wrote("task")) == 1
-    assert house.hubspot.tasks.find_task("101", "9f2c") == house.wrote("task")[0]["id"]
-    assert house.hubspot.tasks.find_task("101", "9f2") is None
-    assert house.hubspot.tasks.find_task("151", "9f2c") is None
-
-
-def test_case_12_wrong_association_type_is_refused_once_and_makes_no_task(house: House) -> None:
-    types = [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 203}]
-    sent = {
-        "properties": {"hs_timestamp": "2026-03-02T18:00:00Z"},
-        "associations": [{"to": {"id": "101"}, "types": types}],
-    }
-    with pytest.raises(Rejected) as refused:
-        house.hubspot.api.write("POST", house.hubspot.api.path("objects", "/tasks"), sent)
-    assert (refused.value.status, refused.value.code) == (400, "VALIDATION_ERROR")
-    assert len(house.paths("/tasks")) == 1
-    assert house.wrote("task") == []
-    task = house.hubspot.tasks.create_task(a_draft(deal_id="5000000137", owner_id=house.portal.owner_id(BOSS)))
-    assert house.portal.links["tasks", "deals"][int(task)] == [5000000137]
-
-
-def test_case_13_task_for_a_deleted_contact_is_refused(house: House) -> None:
-    """The follow-up layer routes a Rejected task to review."""
-    house.portal.archive("contacts", 101)
-    with pytest.raises(Rejected) as refused:
-        house.hubspot.tasks.create_task(a_draft())
-    assert refused.value.status in (400, 404)
-    assert house.wrote("task") == []
-
-
-def test_case_14_account_without_unique_task_properties_falls_back_and_says_so(house: House) -> None:
-    house.sandbox.refuse_unique_tasks = True
-    health = house.hubspot.tasks.probe_unique_task_property()
-    assert not health.ok
-    assert "read back by their marker" in health.message
-    assert "400" in health.message
-    assert house.hubspot.tasks.create_task(a_draft()) == house.wrote("task")[0]["id"]
 
 
 # ---- webhooks ----

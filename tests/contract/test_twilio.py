@@ -35,7 +35,7 @@ from connectors.sandbox.facts import Client, Sms, Town
 from connectors.sandbox.provider import Fault
 from connectors.sandbox.twilio import SandboxTwilio
 from connectors.sandbox.twilio.messages import STUCK
-from connectors.twilio import Sent, Twilio, TwilioOptions
+from connectors.twilio import Twilio, TwilioOptions
 from connectors.twilio.account import pages
 from connectors.twilio.signature import signature
 from tests.conftest import NOW, FakeClock, Served, Stub
@@ -471,36 +471,7 @@ def test_another_clients_token_opens_nothing(sandbox):
         twilio.api.get(f"/2010-04-01/Accounts/{other.sid}/Messages.json", dict)
 
 
-# ---- sending ----
-
-
-def test_case_09_a_send_lost_after_commit_is_found_and_not_sent_again(sandbox):
-    provider, twilio = sandbox()
-    provider.world.faults.append(Fault("500_after_commit"))
-
-    with pytest.raises(ProviderDown, match="unknown"):
-        twilio.send(PERSON, "We missed your call.", from_=BUSINESS)
-    assert len(provider.world.ledger) == 1
-    found = twilio.find_sent(PERSON, "We missed your call.", NOW)
-    assert found == [Sent(provider.world.ledger[0]["body"]["sid"], "queued")]
-    assert len(provider.world.ledger) == 1
-
-
-def test_find_sent_does_not_take_another_message_for_ours(sandbox, clock: FakeClock):
-    provider, twilio = sandbox(text(1, NOW - DAY, body="We missed your call."))
-    provider.inbound("client-1", PERSON, "We missed your call.")
-    twilio.send(OTHER, "We missed your call.", from_=BUSINESS)
-    twilio.send(PERSON, "Something else", from_=BUSINESS)
-
-    assert twilio.find_sent(PERSON, "We missed your call.", NOW) == []
-
-
-def test_find_sent_does_not_take_the_arrival_at_our_own_number_for_the_sending(stub: Stub, http: Http):
-    between_our_numbers = [resource("SM1", direction="inbound"), resource("SM2"), resource("SM3", body="Hi ")]
-    stub.script = [(200, {}, json.dumps({"messages": between_our_numbers, "next_page_uri": None}).encode())]
-    twilio = Twilio(TwilioOptions(SID, Secret("t"), base_url=stub.origin), connection="a/twilio", http=http)
-
-    assert twilio.find_sent(PERSON, "Hi", NOW) == [Sent("SM2", "delivered"), Sent("SM3", "delivered")]
+# ---- sending (what becomes of a message without an answer is in test_delivery_twilio.py) ----
 
 
 @pytest.mark.parametrize(

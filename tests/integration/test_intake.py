@@ -42,7 +42,7 @@ from pipeline.settings import Settings
 from pipeline.store import inbox
 from pipeline.store.engine import open_store
 
-PUSHING = [name for name in CONNECTORS if name != "search_console"]
+PUSHING = [name for name in CONNECTORS if connector_class(name).accept is not Connector.accept]
 ROOT = Path(__file__).parents[2]
 
 # ---- a town, its connectors, and an intake on a socket ----

@@ -1,8 +1,8 @@
 """HubSpot's API over the town: versions, credentials, scopes, limits, paging. Objects are in objects_api.py.
 
 Every family of calls is mounted twice: `/crm/v3/objects/…` (v4 for associations) and `/crm/objects/2026-03/…`.
-Controls for tests are plain attributes: `search_lag`, `search_cap`, `search_per_second`, `burst`, `refuse_unique_tasks`,
-`scripted` and `lose_answers`.
+Controls for tests are plain attributes: `search_lag`, `search_cap`, `search_per_second`, `burst`, `refuse_unique_tasks` and
+`scripted`.
 """
 
 from __future__ import annotations
@@ -44,9 +44,6 @@ class SandboxHubSpot(SandboxProvider):
         self.scripted: list[
             tuple[str, Reply]
         ] = []  # (substring of the path, answer), used up in order, nothing is done
-        self.lose_answers: list[
-            str
-        ] = []  # substrings of paths: the next such call is carried out and answered with 504
         self._tokens = {self.token(client): client for client in town.clients}
         self._portals: dict[str, Portal] = {}
         self._facts: dict[str, Facts] | None = None
@@ -115,10 +112,6 @@ class SandboxHubSpot(SandboxProvider):
             reply = self.refuse(refused.status, refused.category, refused.message, **refused.more)
         except BadSearch as bad:
             reply = self.refuse(400, "VALIDATION_ERROR", f"There was a problem with the request: {bad}")
-        for i, part in enumerate(self.lose_answers):
-            if part in request.path:
-                del self.lose_answers[i]
-                return self.refuse(504, "GATEWAY_TIMEOUT", "The request timed out")
         return reply
 
     def _answer(self, request: Request) -> Reply:

@@ -1,7 +1,6 @@
 """The 2010-04-01 REST API over the town's messages: Basic auth, form bodies, and every path a messaging client uses.
 
 A list has no other top-level key than its records and the paging keys: the official SDK takes the one that is left over.
-Besides the server's faults it knows `500_after_commit`: a send is carried out and answered with a 500.
 """
 
 from __future__ import annotations
@@ -197,8 +196,6 @@ class SandboxTwilio(SandboxProvider):
         account.mailbox.add(message)
         form = {**dict(request.form), "From": message.sender}
         self.world.wrote("twilio", "message", {"sid": message.sid, "client_id": account.client.client_id, **form})
-        if self.world.struck(self.name, request.path, ("500_after_commit",)):
-            raise Refusal(20500)
         return _json(message.shown(now), 201)
 
     def _one(self, request: Request, account: Account, message: Message, rest: list[str]) -> Reply:
