@@ -20,6 +20,7 @@ from pipeline.manifest import manifest_path
 from pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+OWN = "leadtrail"  # what people decide and what was frozen lands like records, but no connector brings it
 STREAMS = {(name, stream.name): stream for name in CONNECTORS for stream in connector_class(name).streams}
 
 # ---- models ----
@@ -65,7 +66,7 @@ def test_staging_models_are_named_and_filed_by_provider(models: Mapping[str, Map
         _, provider, *rest = Path(model["path"]).parts
         prefix = "base_" if rest[0] == "base" else "stg_"
         assert name.startswith(f"{prefix}{provider}__"), name
-        assert provider in CONNECTORS
+        assert provider in (*CONNECTORS, OWN)
         assert rest[-1] == f"{name}.sql"
     assert found > 60
 
@@ -81,9 +82,9 @@ def test_staging_reads_sources_through_base_models_and_nothing_else(models: Mapp
 
 
 def test_above_staging_nothing_reads_raw_records(models: Mapping[str, Mapping[str, Any]]) -> None:
-    """But for the two models about the raw records themselves. What the agency says of itself is a source of its own."""
+    """But for the models about the raw records themselves. What the agency says of itself is a source of its own."""
     for name, model in models.items():
-        if model["path"].startswith("staging/") or name in ("quarantine", "source_coverage"):
+        if model["path"].startswith("staging/") or name in ("quarantine", "source_coverage", "int_records"):
             continue
         for kind, read in needs(model):
             assert not read.startswith("base_"), f"{name} reads {read}"
@@ -121,7 +122,8 @@ def test_every_stream_has_a_base_model_and_the_list_of_them_is_complete(models: 
     macro = (ROOT / "dbt_project" / "macros" / "base_models.sql").read_text()
     listed = re.findall(r"^ +'(base_\w+)',$", macro, re.MULTILINE)
     assert sorted(listed) == sorted(name for name in models if name.startswith("base_"))
-    assert sorted(listed) == sorted(f"base_{provider}__{stream}" for provider, stream in STREAMS)
+    of_providers = [name for name in listed if not name.startswith(f"base_{OWN}__")]
+    assert sorted(of_providers) == sorted(f"base_{provider}__{stream}" for provider, stream in STREAMS)
 
 
 # ---- connectors ----

@@ -40,8 +40,8 @@ merged_contacts as (
     select named.client_id, named.record_key, named.received_at, nullif(trim(replace(cast(item as {{ text_type() }}), '"', '')), '') as merged_contact_id
     from (
         select *, '["' || replace(merged_contact_ids, ';', '","') || '"]' as merged_ids
-        from {{ ref('base_hubspot__contacts') }}
-        where rejected_because is null and merged_contact_ids is not null and {{ only_touched_records('hubspot', 'contacts') }}
+        from {{ ref('stg_hubspot__contacts') }}
+        where merged_contact_ids is not null and {{ only_touched_records('hubspot', 'contacts') }}
     ) as named
     {{ json_each('merged_ids') }}
 ),

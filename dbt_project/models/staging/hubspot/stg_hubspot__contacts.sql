@@ -34,6 +34,7 @@ final as (
         latest_source,
         latest_source_at,
         created_by,
+        merged_contact_ids,
         coalesce(is_email_opted_out, false) as is_email_opted_out,
         last_contacted_at,
         coalesce(is_archived, false) or is_absent as is_deleted,
