@@ -176,6 +176,8 @@ def test_what_the_text_already_says_is_not_said_twice(house: House) -> None:
     [
         {"subject": "Hi\r\nBcc: all@world.example"},
         {"subject": "Hi\nX: y"},
+        {"subject": "Hi\u2028X: y"},
+        {"subject": "Hi\x0bX: y"},
         {"sender_name": "Dana\r\nBcc: all@world.example"},
         {"to": "ana@home.example\r\nBcc: all@world.example"},
         {"to": "ana@home.example, bob@home.example"},
