@@ -45,9 +45,9 @@ md5({%- for column in columns -%}coalesce(cast({{ column }} as {{ dbt.type_strin
 select cast('2018-01-01' as date) + cast(thousands.n * 1000 + hundreds.n * 100 + tens.n * 10 + ones.n as integer) as day
 from
     {%- for place in ['thousands', 'hundreds', 'tens', 'ones'] %}
-    ({% for n in range(7 if place == 'thousands' else 10) %}select {{ n }} as n{{ ' union all ' if not loop.last }}{% endfor %}) as {{ place }}{{ ',' if not loop.last }}
+    ({% for n in range(8 if place == 'thousands' else 10) %}select {{ n }} as n{{ ' union all ' if not loop.last }}{% endfor %}) as {{ place }}{{ ',' if not loop.last }}
     {%- endfor %}
-where thousands.n * 1000 + hundreds.n * 100 + tens.n * 10 + ones.n < 6939
+where thousands.n * 1000 + hundreds.n * 100 + tens.n * 10 + ones.n < 7305
 {%- endmacro %}
 
 {# 1 Monday ... 7 Sunday. #}
