@@ -43,7 +43,7 @@ select
     day,
     opens_at,
     closes_at,
-    coalesce(sum({{ epoch_seconds('closes_at') }} - {{ epoch_seconds('opens_at') }}) over (
+    cast(coalesce(sum({{ epoch_seconds('closes_at') }} - {{ epoch_seconds('opens_at') }}) over (
         partition by hours_of, timezone order by day rows between unbounded preceding and 1 preceding
-    ), 0) as open_seconds_before
+    ), 0) as bigint) as open_seconds_before
 from instants

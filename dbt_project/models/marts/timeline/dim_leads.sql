@@ -8,7 +8,7 @@ sources as (
     select
         client_id,
         count(*) as sources,
-        sum(case when state in ('ok', 'deferred') then 1 else 0 end) as sources_ok
+        cast(sum(case when state in ('ok', 'deferred') then 1 else 0 end) as bigint) as sources_ok
     from {{ ref('sync_health') }}
     group by client_id
 ),

@@ -141,7 +141,7 @@ final as (
         events.text,
         events.is_enquiry,
         events.is_minor,
-        numbered.episode,
+        cast(numbered.episode as bigint) as episode,
         events.provider,
         events.stream,
         events.record_id,
