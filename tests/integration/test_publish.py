@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import duckdb
 import pytest
 
@@ -267,6 +268,35 @@ def test_a_failed_test_keeps_the_last_good_copy_and_names_itself_and_the_clients
     assert known is not None
     assert known.ok
     assert known.clients == set()
+
+
+def test_in_dagster_a_failed_test_is_a_failed_check_that_names_the_clients(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.definitions import defs
+    from pipeline.warehouse import dbt_environment
+
+    change(settings, BREAKS["not_null"][0])
+    (settings.home / "clients.yaml").write_text(
+        "clients: [{client_id: acme, timezone: America/Chicago, owner: dana@agency.example, connections: {}}]"
+    )
+    for name, value in dbt_environment(settings).items():
+        monkeypatch.setenv(name, value)
+    models = next(
+        one for one in defs.assets or () if isinstance(one, dg.AssetsDefinition) and one.op.name == "warehouse"
+    )
+    chosen = dg.AssetSelection.assets("staging/stg_forms__submissions")
+    with dg.instance_for_test() as instance:
+        ran = dg.materialize(
+            [models], selection=chosen, resources=defs.resources, instance=instance, raise_on_error=False
+        )
+    failed = [check for check in ran.get_asset_check_evaluations() if not check.passed]
+    assert [check.check_name for check in failed] == ["not_null_stg_forms__submissions_record_key"]
+    assert failed[0].metadata["clients"].value == "acme"
+    assert not ran.success
+    record = last_build(settings)
+    assert record is not None
+    assert record.clients == {"acme"}
 
 
 def test_a_build_of_something_else_does_not_make_a_failed_test_pass(settings: Settings) -> None:
