@@ -50,7 +50,7 @@ class SandboxSmtp(SandboxProvider):
     def port(self) -> int:
         if self._server is None:
             self._server = _Server(self)
-            threading.Thread(target=self._server.serve_forever, name="sandbox-smtp", daemon=True).start()
+            threading.Thread(target=self._server.serve_forever, args=(0.1,), name="sandbox-smtp", daemon=True).start()
         return int(self._server.server_address[1])
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ RIDGELINE = Client(
 BEFORE = NOW - timedelta(days=30)
 CONTACT, DEAL = "101", "5000000137"
 MADE = "objects/tasks"
-QUICK = 0.3  # seconds our client waits for an answer here
+QUICK = 0.5  # seconds our client waits for an answer that will not come
 
 
 def a_town() -> Town:
@@ -71,6 +71,8 @@ class House:
         return [entry["body"] for entry in self.served.world.ledger if entry["kind"] == kind]
 
     def strike(self, kind: str, path: str = MADE, **more: Any) -> None:
+        if kind in ("slow", "timeout", "timeout_after_commit"):
+            self.http.client.timeout = httpx.Timeout(QUICK)
         self.served.world.faults.append(Fault(kind, "hubspot", path, **{"seconds": 2 * QUICK, **more}))  # type: ignore[arg-type]
 
 
@@ -78,7 +80,6 @@ class House:
 def house(serve: Callable[..., Served], http: Http, clock: FakeClock) -> House:
     served = serve(a_town(), SandboxHubSpot, now=NOW)
     served.world._now = clock.now
-    http.client.timeout = httpx.Timeout(QUICK)
     sandbox = served.providers["hubspot"]
     assert isinstance(sandbox, SandboxHubSpot)
     return House(served, sandbox, sandbox.portal("ridgeline"), http, clock)

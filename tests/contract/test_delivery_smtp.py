@@ -34,7 +34,7 @@ MAIL = EmailMessage(
     html="<html><body><p>Hi Ana</p></body></html>", reply_to="dana@ridgeline.example", unsubscribe_url=UNSUBSCRIBE,
     postal_address="Ridgeline Plumbing\n1 Main & First St, Decatur GA 30030",
 )  # fmt: skip
-QUICK = 0.4  # seconds our client waits for an answer here
+QUICK = 0.5  # seconds our client waits for an answer that will not come
 
 
 @dataclass
@@ -42,6 +42,7 @@ class House:
     served: Served
     sandbox: SandboxSmtp
     http: Http
+    monkeypatch: pytest.MonkeyPatch
 
     def smtp(self, **options: Any) -> Smtp:
         (client,) = self.served.town.clients
@@ -52,6 +53,8 @@ class House:
         return [entry["body"] for entry in self.served.world.ledger]
 
     def strike(self, kind: str, **more: Any) -> None:
+        if kind in ("slow", "timeout", "timeout_after_commit"):
+            self.monkeypatch.setattr(Smtp, "timeout", QUICK)
         self.served.world.faults.append(Fault(kind, "smtp", **{"seconds": 2 * QUICK, **more}))  # type: ignore[arg-type]
 
 
@@ -62,11 +65,10 @@ def house(serve: Callable[..., Served], http: Http, monkeypatch: pytest.MonkeyPa
         city="Decatur", state="GA", zip_codes=("30030",), area_code="404", domain="ridgeline.example",
         office_phone="+14045550110", sms_phone="+14045550111", lines=(), staff=(), joined_at=NOW,
     )  # fmt: skip
-    monkeypatch.setattr(Smtp, "timeout", QUICK)
     served = serve(Town(seed=11, start=NOW, end=NOW, clients=[client]), SandboxSmtp)
     sandbox = served.providers["smtp"]
     assert isinstance(sandbox, SandboxSmtp)
-    yield House(served, sandbox, http)
+    yield House(served, sandbox, http, monkeypatch)
     sandbox.close()
 
 

@@ -28,7 +28,7 @@ PERSON, OTHER, BUSINESS = "+14045550123", "+14045550124", "+14045550199"
 SID = "AC" + "1" * 32
 CALLBACK = "https://leadtrail.example/webhooks/client-1/twilio/status"
 TEXT = TextMessage("k1", PERSON, "Hi Ana, we missed your call.", sender=BUSINESS, status_callback=CALLBACK)
-QUICK = 0.3  # seconds our client waits for an answer here
+QUICK = 0.5  # seconds our client waits for an answer that will not come
 
 
 @dataclass
@@ -48,6 +48,8 @@ class House:
         return [entry["body"] for entry in self.served.world.ledger]
 
     def strike(self, kind: str, **more: Any) -> None:
+        if kind in ("slow", "timeout", "timeout_after_commit"):
+            self.http.client.timeout = httpx.Timeout(QUICK)
         self.served.world.faults.append(Fault(kind, "twilio", "Messages", **{"seconds": 2 * QUICK, **more}))  # type: ignore[arg-type]
 
 
@@ -60,7 +62,6 @@ def house(serve: Callable[..., Served], http: Http, clock: FakeClock) -> House:
     )  # fmt: skip
     served = serve(Town(seed=11, start=NOW - timedelta(days=450), end=NOW, clients=[client]), SandboxTwilio)
     served.world._now = clock.now
-    http.client.timeout = httpx.Timeout(QUICK)
     sandbox = served.providers["twilio"]
     assert isinstance(sandbox, SandboxTwilio)
     return House(served, sandbox, http, clock)
