@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.build_plan import PROJECT, begin, finish, forget, plan_build
+from pipeline.build_plan import BUILD, PROJECT, begin, finish, forget, plan_build
 from pipeline.build_record import note_build
 from pipeline.settings import Settings
 
@@ -102,7 +102,7 @@ def build(
     which client. Publishes nothing."""
     with sole_writer(settings):
         if select:
-            args = ["build", *(["--full-refresh"] if full_refresh else []), "--select", *select]
+            args = [*BUILD, *(["--full-refresh"] if full_refresh else []), "--select", *select]
             outcome = run_dbt(settings, args, on_event=on_event)
         else:
             plan = plan_build(settings, full_refresh=full_refresh)
@@ -110,7 +110,7 @@ def build(
             if plan.nodes == ():
                 return BuildResult(0, 0, ())
             begin(settings, plan)
-            outcome = run_dbt(settings, ["build", *plan.args], on_event=on_event)
+            outcome = run_dbt(settings, [*BUILD, *plan.args], on_event=on_event)
             finish(settings, plan, models_built=_models_built(outcome), tests_passed=bool(outcome.success))
         record = note_build(
             settings,

@@ -12,7 +12,7 @@ import duckdb
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
 from pipeline.baseline import settle_baselines
-from pipeline.build_plan import begin, finish, plan_build
+from pipeline.build_plan import BUILD, begin, finish, plan_build
 from pipeline.build_record import BuildRecord, note_build
 from pipeline.column_lineage import parents_of
 from pipeline.compaction import compact
@@ -55,7 +55,7 @@ def warehouse_assets(manifest: Path) -> list[dg.AssetsDefinition]:
             refresh = ["--full-refresh"] if plan.full_refresh else []
             context.log.info(f"Building {'from landing' if refresh else 'on what there is'}: {plan.why}.")
             begin(office.settings, plan)
-            invocation = dbt.cli(["build", *refresh], context=context)
+            invocation = dbt.cli([*BUILD, *refresh], context=context)
             yield from _described(
                 invocation.stream(), invocation.target_path, office.settings, in_part=context.is_subset
             )

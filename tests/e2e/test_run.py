@@ -8,6 +8,8 @@ from pathlib import Path
 
 import duckdb
 
+from pipeline.settings import Settings
+from pipeline.warehouse import run_dbt
 from tests.e2e.conftest import RUN, Home
 
 
@@ -40,6 +42,14 @@ def test_a_second_run_adds_nothing_to_any_staging_model_and_a_rebuild_gives_iden
     rebuilt = built_home.leadtrail("rebuild", timeout=600)
     assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
     assert staging_rows(built_home.path) == before
+
+
+def test_the_rules_in_sql_hold_on_their_hand_worked_examples(built_home: Home) -> None:
+    outcome = run_dbt(
+        Settings.from_env({"LEADTRAIL_HOME": str(built_home.path)}), ["test", "--select", "test_type:unit"]
+    )
+    assert outcome.success, [(node.node.name, node.message) for node in outcome.result or ()]
+    assert len(outcome.result) >= 8
 
 
 def test_every_run_is_there_to_see_in_dagster(built_home: Home) -> None:
