@@ -30,11 +30,14 @@
 
 {% macro this_build() %}(select max(build) from landing.builds){% endmacro %}
 
-{# The number of the build up to which this model has read the logs. #}
+{# The number of the build up to which this model has read the logs. Asked once for each model: `model` is its own dictionary. #}
 {% macro progress() %}
   {%- if execute and is_incremental() -%}
-    {%- set rows = run_query("select coalesce(max(build), 0) from landing.progress where model = '" ~ this.identifier ~ "'") -%}
-    {{ return(rows.columns[0].values()[0] | int) }}
+    {%- if 'progress' not in model -%}
+      {%- set rows = run_query("select coalesce(max(build), 0) from landing.progress where model = '" ~ this.identifier ~ "'") -%}
+      {%- do model.update({'progress': rows.columns[0].values()[0] | int}) -%}
+    {%- endif -%}
+    {{ return(model['progress']) }}
   {%- endif -%}
   {{ return(0) }}
 {% endmacro %}
@@ -61,10 +64,32 @@
   {%- if everything_touched(log, where) -%}true{%- else -%}{{ column }} in {{ pending(log, where) }}{%- endif -%}
 {%- endmacro %}
 
-{# The same for records of one stream, by record_key. #}
+{# The same for records of one stream, by record_key. `false` when there is no news of the stream: then its table is not even read. #}
 {% macro only_touched_records(provider, stream, column='record_key') -%}
-{{ only_touched('records', column, "provider = '" ~ provider ~ "' and stream = '" ~ stream ~ "'") }}
+  {%- if not (execute and is_incremental()) -%}true
+  {%- else -%}
+    {%- set everything = streams_with_news().get(provider ~ ':' ~ stream) -%}
+    {%- if everything is none -%}false
+    {%- elif everything -%}true
+    {%- else -%}{{ column }} in {{ pending('records', "provider = '" ~ provider ~ "' and stream = '" ~ stream ~ "'") }}
+    {%- endif -%}
+  {%- endif -%}
 {%- endmacro %}
+
+{# {'provider:stream': whether the log says "everything"} of the streams named in the log of records since this model last looked. Asked
+   once for each model. #}
+{% macro streams_with_news() %}
+  {%- if 'streams_with_news' not in model -%}
+    {%- set found = {} -%}
+    {%- set query -%}
+      select provider || ':' || stream, max(case when touched is null then 1 else 0 end) from landing.touched_records
+      where build > {{ progress() }} group by provider || ':' || stream
+    {%- endset -%}
+    {%- for row in run_query(query).rows -%}{%- do found.update({row[0]: row[1] == 1}) -%}{%- endfor -%}
+    {%- do model.update({'streams_with_news': found}) -%}
+  {%- endif -%}
+  {{ return(model['streams_with_news']) }}
+{% endmacro %}
 
 {# incremental_strategy='latest_version', of base models: a record's row is replaced, and the record is touched. What landed again as it
    was, or in a compacted segment, touches nothing. #}
