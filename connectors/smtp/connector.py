@@ -67,7 +67,7 @@ class Smtp(Connector):
         return Health(
             True,
             f"The mail server answers{' and takes our login' if self.options.username else ''}. SMTP cannot tell whether "
-            f"{domain} allows it to send: see SPF, DKIM and DMARC of that domain.",
+            f'"{domain}" allows it to send: see SPF, DKIM and DMARC of that domain.',
             details={"from": domain, "security": self.options.security, "largest_mail_bytes": size},
         )
 

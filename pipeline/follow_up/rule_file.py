@@ -141,7 +141,7 @@ def read_rule(path: Path) -> Rule:
         raise RuleMistake(f"{path}:{line}: not YAML: {getattr(error, 'problem', error)}") from None
     if not isinstance(given, dict):
         raise RuleMistake(f"{path}:1: a rule is a mapping that begins with `rule:`")
-    lines = dict(_lines(node, ()))
+    lines = dict(_lines(node, ())) if node else {}
     try:
         return Rule.model_validate(given)
     except ValidationError as error:
