@@ -102,7 +102,9 @@ def build(
     which client. Publishes nothing."""
     with sole_writer(settings):
         if select:
-            args = [*BUILD, *(["--full-refresh"] if full_refresh else []), "--select", *select]
+            # a test that looks at models outside the selection would fail for want of them
+            args = [*BUILD, *(["--full-refresh"] if full_refresh else [])]
+            args += ["--indirect-selection", "buildable", "--select", *select]
             outcome = run_dbt(settings, args, on_event=on_event)
         else:
             plan = plan_build(settings, full_refresh=full_refresh)

@@ -26,11 +26,11 @@ with landed as (
 
 versions as (
     select
-        client_id, record_id, updated_at, received_at, idempotency_key, segment, segment_row,
+        client_id, record_id, updated_at, received_at, idempotency_key, batch_id, segment, segment_row,
         coalesce(updated_at, received_at) as version_at,
         lag(idempotency_key) over (
             partition by client_id, record_id
-            order by coalesce(updated_at, received_at), received_at, idempotency_key
+            order by coalesce(updated_at, received_at), received_at, idempotency_key, batch_id
         ) as key_before
     from landed
     where via <> 'observed'
@@ -40,7 +40,7 @@ changes as (
     select
         *,
         row_number() over (
-            partition by client_id, record_id order by version_at desc, received_at desc, idempotency_key desc
+            partition by client_id, record_id order by version_at desc, received_at desc, idempotency_key desc, batch_id desc
         ) as newest
     from versions
     where key_before is null or key_before <> idempotency_key

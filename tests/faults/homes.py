@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -32,9 +32,9 @@ from pipeline.store.connections import ConnectionState, load_states
 from pipeline.store.schema import feeds
 from pipeline.sync import sync
 from pipeline.workshop import Workshop
+from tests.todays_town import small_town
 
-TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-SMALL = {"seed": 7, "clients": 2, "months": 2, "leads_per_month": 15, "end": TODAY}
+SMALL = small_town()
 ROOT = Path(__file__).parent.parent.parent
 Key = tuple[str, str, str, str]  # client, provider, stream, record id
 

@@ -41,6 +41,7 @@ from pipeline.office import Office
 from pipeline.settings import Settings
 from pipeline.store import inbox
 from pipeline.store.engine import open_store
+from tests.todays_town import small_town
 
 PUSHING = [name for name in CONNECTORS if connector_class(name).accept is not Connector.accept]
 ROOT = Path(__file__).parents[2]
@@ -50,8 +51,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def town() -> Town:
-    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return make_town(7, clients=2, months=2, leads_per_month=15, end=end)
+    return make_town(**small_town())
 
 
 @pytest.fixture(scope="module")

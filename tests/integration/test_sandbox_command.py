@@ -21,9 +21,10 @@ from connectors.sandbox.truth import truth
 from pipeline.clients import load_clients
 from pipeline.office import Office
 from pipeline.settings import Settings
+from tests.todays_town import small_town
 
-END = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-SMALL = {"seed": 7, "clients": 2, "months": 4, "leads_per_month": 15, "end": END}
+SMALL = small_town(months=4)
+END = SMALL["end"]
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def test_the_template_is_a_good_file_and_every_provider_in_it_has_good_options(s
     everything = "\n".join(line.replace("# ", "", 1) if _is_option(line) else line for line in TEMPLATE.splitlines())
     settings.clients_file.write_text(everything)
     (client,) = load_clients(settings)
-    assert len(client.connections) == 8
+    assert len(client.connections) == 9
     for connection in client.connections:
         build_options(connection, settings, lambda name: f"value of {name}")
     settings.clients_file.write_text(TEMPLATE)
