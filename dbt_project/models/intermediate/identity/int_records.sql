@@ -1,4 +1,5 @@
 {{ config(materialized='incremental', incremental_strategy='touched_records', post_hook="{{ note_progress() }}") }}
+-- depends_on: {{ ref('int_events') }} (adapters touch more records; a log that grows between reading and deleting would lose rows)
 -- Where each record came from, whatever it is: the last step back to what its provider sent.
 {% for base in base_models() if not base.startswith('base_search_console') %}
 {%- set provider, stream = provider_of(base), stream_of(base) %}
