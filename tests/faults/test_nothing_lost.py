@@ -259,7 +259,7 @@ def unequal(one: Dump, other: Dump) -> dict[str, tuple[list[str], list[str]]]:
 def test_the_faults_did_strike_and_cost_runs(story: Story) -> None:
     assert set(story.struck) == {"429", "500", "reset"}
     assert min(story.struck.values()) > 20
-    assert min(story.runs.values()) > 1, "no run failed: the faults are too mild to prove anything"
+    assert max(story.runs.values()) > 1, "no run failed: the faults are too mild to prove anything"
 
 
 def test_every_record_the_town_served_is_in_landing(story: Story) -> None:
