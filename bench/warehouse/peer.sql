@@ -1,6 +1,7 @@
 -- The peer: the timeline as one plain script for DuckDB alone, as somebody would write it who needs neither dbt, other engines, later
--- news, refusals by name nor a log of what was touched. From the same segments it makes the same fct_lead_events and the same int_leads,
--- row by row (a test says so). What differs: each stream's columns are only those that are needed, intermediate results are temporary
+-- news, refusals by name nor a log of what was touched. It was begun from the compiled models and restructured for DuckDB; attribution and
+-- metrics are not in it. From the same segments it makes the same fct_lead_events and the same int_leads, row by row (the benchmark
+-- compares them in every run and fails if one differs). What differs: each stream's columns are only those that are needed, intermediate results are temporary
 -- tables, connected components are a recursive CTE with USING KEY, and identifiers are unnested from one scan of each stream.
 -- Rules that decide (what is an event, whose record it is, when an episode begins) must be the same, so their expressions are.
 -- Streams that no record of the town is in (imported leads, decisions about identity) are left out.
