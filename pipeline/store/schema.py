@@ -116,6 +116,12 @@ outputs = Table(
     Column("priority", Integer, nullable=False),  # 0 urgent, 1 owner tasks, 2 answers, 3 everything else
     Column("owner", String, nullable=False),
     Column("source", Text, nullable=False),  # rule@version + event_id: what caused it
+    Column("rule", String, nullable=False, server_default=""),
+    Column("rule_version", String, nullable=False, server_default=""),
+    Column("step_id", String, nullable=False, server_default=""),
+    Column("trigger_event_id", String),
+    Column("template", String, nullable=False, server_default=""),
+    Column("template_version", String, nullable=False, server_default=""),
     Column("recipient", String, nullable=False),  # E.164, address or provider id; "" for a desk task
     Column("payload", Text, nullable=False),  # JSON: what to say, as rendered and approved
     Column("created_at", String, nullable=False),
@@ -132,6 +138,9 @@ outputs = Table(
     Column("lease_until", String),
     Column("sending_since", String),  # set just before the provider is called: from here on it may have been sent
     Column("provider_ref", String),
+    Column("first_sent_at", String),  # when the provider was first called: asking for it begins there
+    Column("respond_by", String),  # by when somebody must have taken it up; then its next escalation is due
+    Column("escalated", Integer, nullable=False, server_default="0"),  # escalations so far
     Column("acknowledged_at", String),  # when its owner took a task up
     UniqueConstraint("idempotency_key", name="outputs_once"),
 )
@@ -217,4 +226,71 @@ audit_log = Table(
     Column("detail", Text, nullable=False),
     Column("previous_hash", String, nullable=False),
     Column("hash", String, nullable=False),
+)
+
+# What rules and templates say, by version (a hash of their content). client_id "" is the house's own.
+rule_versions = Table(
+    "rule_versions",
+    metadata,
+    Column("client_id", String, primary_key=True),
+    Column("rule", String, primary_key=True),
+    Column("version", String, primary_key=True),
+    Column("content", Text, nullable=False),  # JSON of the checked rule
+    Column("added_at", String, nullable=False),
+    Column("added_by", String, nullable=False),
+)
+
+# Who changed the state of a version and when: only ever added to; the last row of a version is its state.
+rule_states = Table(
+    "rule_states",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("client_id", String, nullable=False),
+    Column("rule", String, nullable=False),
+    Column("version", String, nullable=False),
+    Column("state", String, nullable=False),  # draft | replayed | enabled | paused | retired
+    Column("at", String, nullable=False),
+    Column("by", String, nullable=False),
+    Column("note", Text, nullable=False),
+)
+Index("rule_states_of_rule", rule_states.c.client_id, rule_states.c.rule)
+
+template_versions = Table(
+    "template_versions",
+    metadata,
+    Column("client_id", String, primary_key=True),
+    Column("template", String, primary_key=True),
+    Column("version", String, primary_key=True),
+    Column("content", Text, nullable=False),  # JSON of the checked template
+    Column("added_at", String, nullable=False),
+    Column("added_by", String, nullable=False),
+)
+
+template_states = Table(
+    "template_states",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("client_id", String, nullable=False),
+    Column("template", String, nullable=False),
+    Column("version", String, nullable=False),
+    Column("state", String, nullable=False),  # draft | approved | withdrawn
+    Column("at", String, nullable=False),
+    Column("by", String, nullable=False),
+    Column("note", Text, nullable=False),
+)
+Index("template_states_of_template", template_states.c.client_id, template_states.c.template)
+
+# What a rule version would have done: it cannot be enabled before somebody could see this.
+rule_replays = Table(
+    "rule_replays",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("client_id", String, nullable=False),
+    Column("rule", String, nullable=False),
+    Column("version", String, nullable=False),
+    Column("replayed_at", String, nullable=False),
+    Column("by", String, nullable=False),
+    Column("from_at", String, nullable=False),
+    Column("to_at", String, nullable=False),
+    Column("summary", Text, nullable=False),  # JSON of counts; no personal data
 )
