@@ -1,4 +1,5 @@
-"""Who is served and how their connections stand, as files that dbt reads: the agency's own side of the warehouse."""
+"""Who is served, how their connections stand and which rules are in force, as files that dbt reads: the agency's own side of
+the warehouse."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 
 from connectors.registry import reads_from
 from pipeline.clients import ClientConfig
+from pipeline.follow_up.export import NO_RULES, RuleRows
 from pipeline.store.connections import ConnectionState
 
 _CLIENTS = ("client_id", "name", "timezone", "owner", "joined_on")
@@ -28,9 +30,14 @@ _CONNECTIONS = (
 )
 
 
-def write_directory(folder: Path, clients: list[ClientConfig], states: dict[tuple[str, str], ConnectionState]) -> None:
-    """Replace `clients.parquet` and `connections.parquet`. Every configured connection that is read from has a
-    row, synced or not."""
+def write_directory(
+    folder: Path,
+    clients: list[ClientConfig],
+    states: dict[tuple[str, str], ConnectionState],
+    rules: RuleRows = NO_RULES,
+) -> None:
+    """Replace `clients.parquet`, `connections.parquet` and the files of the rules. Every configured connection that is read
+    from has a row, synced or not."""
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "clients.parquet", _CLIENTS, [{c: getattr(one, c) for c in _CLIENTS} for one in clients])
     rows = []
@@ -48,6 +55,7 @@ def write_directory(folder: Path, clients: list[ClientConfig], states: dict[tupl
             )
             rows.append({name: getattr(state, name) for name in _CONNECTIONS})
     _write(folder / "connections.parquet", _CONNECTIONS, rows)
+    rules.write(folder)
 
 
 def _write(path: Path, columns: tuple[str, ...], rows: list[dict[str, object]]) -> None:

@@ -14,6 +14,7 @@ from connectors.registry import CONNECTORS, reads_from
 from pipeline.clients import ClientConfig, ClientsFileError, ConnectionConfig, load_clients
 from pipeline.connection_run import Outcome
 from pipeline.directory import write_directory
+from pipeline.follow_up.export import rule_rows
 from pipeline.settings import Settings
 from pipeline.store.connections import load_states
 from pipeline.store.engine import open_store
@@ -79,8 +80,11 @@ class Office:
         return sync(self.workshop, configs, now=now, streams=streams, on_done=on_done, drain_only=drain_only)
 
     def write_directory(self) -> None:
-        """Tell the next build who is served and how their connections stand."""
-        write_directory(self.settings.home / "directory", self.clients(), load_states(self.engine))
+        """Tell the next build who is served, how their connections stand, and which rules are in force."""
+        clients = self.clients()
+        with self.engine.connect() as connection:
+            rules = rule_rows(connection, [one.client_id for one in clients])
+        write_directory(self.settings.home / "directory", clients, load_states(self.engine), rules)
 
     def webhook_connectors(self) -> Mapping[tuple[str, str], Callable[[], Sequence[Connector]]]:
         """How to make each connection's connectors, by the clients file and the secrets as they are now; for the intake."""

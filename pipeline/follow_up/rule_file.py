@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 Trigger = Literal[
     "urgent_lead", "missed_call", "missed_call_after_hours", "form_received", "marketplace_lead", "no_response",
@@ -28,6 +37,7 @@ EVERY_STOP: tuple[Stop, ...] = ("reply", "booked", "paid", "lost", "opt_out", "h
 TASKS = ("crm_task", "desk_task")  # for people of ours: no quiet hours, no consent
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_KEPT = "as the store keeps it"
 _ID = re.compile(r"^[a-z][a-z0-9-]{1,60}$")
 
 
@@ -35,8 +45,10 @@ class RuleMistake(Exception):
     """One or more mistakes in rule files; each line of the message starts with file:line."""
 
 
-def seconds(value: Any) -> int:
-    """`60s`, `15m`, `2h`, `3d` -> seconds. Raises ValueError."""
+def seconds(value: Any, info: ValidationInfo) -> int:
+    """`60s`, `15m`, `2h`, `3d` -> seconds. Raises ValueError. What we kept ourselves is in seconds already."""
+    if isinstance(value, int) and info.context == _KEPT:
+        return value
     match = re.fullmatch(r"(\d{1,6})([smhd])", str(value).strip())
     if not match:
         raise ValueError(f"{value!r} is not a length of time; write it like 60s, 15m, 2h or 3d")
@@ -121,8 +133,15 @@ class Rule(_Strict):
     @property
     def version(self) -> str:
         """What the rule says, as a hash: the same content is the same version, whatever its spacing or comments."""
-        said = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(said.encode()).hexdigest()[:12]
+        return hashlib.sha256(self.kept().encode()).hexdigest()[:12]
+
+    def kept(self) -> str:
+        """As the store keeps it; `from_kept` reads it again."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+    @classmethod
+    def from_kept(cls, text: str) -> Rule:
+        return cls.model_validate(json.loads(text), context=_KEPT)
 
     @property
     def is_nurture(self) -> bool:

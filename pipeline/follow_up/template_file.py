@@ -73,8 +73,15 @@ class Template:
 
     @property
     def version(self) -> str:
-        said = json.dumps([self.name, self.channel, self.message_class, self.subject, self.body])
-        return hashlib.sha256(said.encode()).hexdigest()[:12]
+        return hashlib.sha256(self.kept().encode()).hexdigest()[:12]
+
+    def kept(self) -> str:
+        """As the store keeps it; `from_kept` reads it again."""
+        return json.dumps([self.name, self.channel, self.message_class, self.subject, self.body])
+
+    @classmethod
+    def from_kept(cls, text: str) -> Template:
+        return cls(*json.loads(text))
 
     def render(self, words: Mapping[str, str]) -> tuple[str, str]:
         """Subject and body with the words filled in; a word that is not given is empty. Raises RuleMistake if Liquid cannot."""
