@@ -7,12 +7,26 @@ with identity as (
     where {{ only_touched('clusters', 'cluster_id') }}
 ),
 
+-- what a stream's first day brought had been known to the business all along; from then on we know a thing when we first read it
+first_days as (
+    select client_id, provider, stream, min(first_known_at) as first_read_at
+    from {{ ref('int_records') }}
+    group by client_id, provider, stream
+),
+
 events as (
     select
         events.*, identity.person_id, identity.cluster_id, identity.is_spam, identity.first_known_at, identity.batch_id,
-        types.is_enquiry, types.is_minor, types.opens_lead
+        types.is_enquiry, types.is_minor, types.opens_lead,
+        case
+            when events.occurred_at < first_days.first_read_at
+                and {{ epoch_seconds('identity.first_known_at') }} - {{ epoch_seconds('first_days.first_read_at') }} < 86400 then events.occurred_at
+            else greatest(events.occurred_at, identity.first_known_at)
+        end as known_at
     from {{ ref('int_events') }} as events
     inner join identity on events.record_uid = identity.record_uid
+    left join first_days
+        on events.client_id = first_days.client_id and events.provider = first_days.provider and events.stream = first_days.stream
     inner join {{ ref('event_types') }} as types on events.event_type = types.event_type
 ),
 
@@ -121,6 +135,7 @@ final as (
         events.event_id,
         events.event_type,
         events.occurred_at,
+        events.known_at,
         events.received_at,
         numbered.event_number,
         {{ epoch_seconds('events.occurred_at') }} - {{ epoch_seconds('numbered.previous_at') }} as seconds_since_last,
