@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.store import audit
@@ -18,6 +18,9 @@ from pipeline.store.schema import holds
 Cause = Literal["credential", "webhook", "import", "delivery", "privacy", "compliance"]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 EVERYTHING = "all"
+LEADTRAIL = "leadtrail"  # the opener of what nobody opened by hand
+
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Hold:
         return f"{self.client_id}|{self.scope}|{self.cause}"
 
 
-def open_hold(connection: Connection, hold: Hold, now: datetime, *, actor: str = "leadtrail") -> bool:
+def open_hold(connection: Connection, hold: Hold, now: datetime, *, actor: str = LEADTRAIL) -> bool:
     """Open a hold, in the caller's transaction. False if this cause already holds this scope: the first evidence stands."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     row = {
@@ -44,6 +47,7 @@ def open_hold(connection: Connection, hold: Hold, now: datetime, *, actor: str =
         "open_key": hold.open_key,
         **{name: getattr(hold, name) for name in ("client_id", "scope", "cause", "evidence", "owner", "recovery_rule")},
         "opened_at": stamp(now),
+        "opened_by": actor,
     }
     statement = dialect.insert(holds).on_conflict_do_nothing(index_elements=["open_key"]).returning(holds.c.hold_id)
     opened = connection.execute(statement, row).first() is not None
@@ -52,9 +56,15 @@ def open_hold(connection: Connection, hold: Hold, now: datetime, *, actor: str =
     return opened
 
 
+def propose_end(connection: Connection, open_key: str, because: str | None, now: datetime) -> bool:
+    """Note that the cause is gone (or, with None, that it is back). Nothing is let go by this. True if it is news."""
+    values = {"clearable_at": stamp(now) if because else None, "clearable_because": because}
+    known = holds.c.clearable_at.is_(None) if because else holds.c.clearable_at.is_not(None)
+    return connection.execute(update(holds).where(holds.c.open_key == open_key, known).values(**values)).rowcount == 1
+
+
 def clear_hold(connection: Connection, open_key: str, now: datetime, *, by: str, note: str) -> bool:
-    """End a hold, in the caller's transaction. What it held is judged again when it is next claimed: nothing is sent because it
-    waited."""
+    """End a hold, in the caller's transaction. What it held stays held until it is released (`follow_up.release`)."""
     values = {"open_key": None, "cleared_at": stamp(now), "cleared_by": by, "note": note}
     cleared = connection.execute(update(holds).where(holds.c.open_key == open_key).values(**values)).rowcount == 1
     if cleared:
@@ -62,7 +72,7 @@ def clear_hold(connection: Connection, open_key: str, now: datetime, *, by: str,
     return cleared
 
 
-def open_holds(connection: Connection, client_id: str = "") -> list[Mapping[str, Any]]:
+def open_holds(connection: Connection, client_id: str = "") -> list[Row]:
     """Holds that stand, oldest first."""
     query = select(holds).where(holds.c.open_key.is_not(None)).order_by(holds.c.opened_at, holds.c.hold_id)
     if client_id:
@@ -70,16 +80,28 @@ def open_holds(connection: Connection, client_id: str = "") -> list[Mapping[str,
     return list(connection.execute(query).mappings().all())
 
 
-def holding(connection: Connection, client_id: str, scopes: Sequence[str]) -> Mapping[str, Any] | None:
-    """The oldest hold that stands in the way of work of this client in any of these scopes."""
-    query = (
-        select(holds)
-        .where(
-            holds.c.open_key.is_not(None),
-            holds.c.client_id == client_id,
-            holds.c.scope.in_([*scopes, EVERYTHING]),
-        )
-        .order_by(holds.c.opened_at, holds.c.hold_id)
-        .limit(1)
-    )
-    return connection.execute(query).mappings().first()
+def all_holds(connection: Connection, client_id: str = "") -> list[Row]:
+    """Every hold there ever was, oldest first."""
+    query = select(holds).order_by(holds.c.opened_at, holds.c.hold_id)
+    if client_id:
+        query = query.where(holds.c.client_id == client_id)
+    return list(connection.execute(query).mappings().all())
+
+
+def find_hold(connection: Connection, hold_id: str) -> list[Row]:
+    """Holds whose id begins like this."""
+    query = select(holds).where(holds.c.hold_id.startswith(hold_id, autoescape=True))
+    return list(connection.execute(query.order_by(holds.c.opened_at)).mappings().all())
+
+
+def last_cleared(connection: Connection) -> dict[str, str]:
+    """When each client|scope|cause was last cleared: what was seen before that has been dealt with."""
+    query = select(holds.c.client_id, holds.c.scope, holds.c.cause, func.max(holds.c.cleared_at).label("at"))
+    rows = connection.execute(query.where(holds.c.cleared_at.is_not(None)).group_by("client_id", "scope", "cause"))
+    return {f"{row.client_id}|{row.scope}|{row.cause}": row.at for row in rows}
+
+
+def holding(connection: Connection, client_id: str, scopes: Sequence[str]) -> Row | None:
+    """The oldest hold that stands in any of these scopes. For an output ask `follow_up.holding.hold_on`: it knows causes."""
+    found = [hold for hold in open_holds(connection, client_id) if hold["scope"] in (*scopes, EVERYTHING)]
+    return found[0] if found else None

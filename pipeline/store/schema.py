@@ -176,9 +176,14 @@ holds = Table(
     Column("owner", String, nullable=False),
     Column("recovery_rule", Text, nullable=False),
     Column("opened_at", String, nullable=False),
+    Column("opened_by", String, nullable=False, server_default="leadtrail"),  # or a person: then only a person ends it
+    Column("clearable_at", String),  # since when its cause is gone
+    Column("clearable_because", Text),
     Column("cleared_at", String),
     Column("cleared_by", String),
     Column("note", Text),
+    Column("released", Integer),  # how much of what it held was let go, and how much was no longer true by then
+    Column("left_over", Integer),
     UniqueConstraint("open_key", name="holds_open_once"),
 )
 
