@@ -9,18 +9,21 @@ A claim gives a lease and a fence. Whoever reports with an older fence, or after
 heard. Just before the provider is called the worker says so (`begin_sending`); a lease that runs out after that leaves
 `unknown`, one that runs out before leaves `pending`. The gate is asked in the claiming transaction and once more in that of
 `begin_sending`: an opt-out that is committed before it always wins.
+
+The lease of a claim is short: a worker that dies before the provider is called costs two minutes. The lease for sending is longer
+than any delivery may take: an output whose worker is still waiting for an answer must not be taken for lost.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.store.engine import stamp
@@ -28,13 +31,14 @@ from pipeline.store.schema import output_log, outputs
 
 STATUSES = ("pending", "leased", "retrying", "held", "unknown", "delivered", "failed", "cancelled", "expired")
 OPEN = ("pending", "leased", "retrying", "held", "unknown")  # something may still come of it
-LEASE = timedelta(minutes=2)
+LEASE, SENDING_LEASE = timedelta(minutes=2), timedelta(minutes=15)
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=20), timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
 class Output:
-    """Something to be emitted. `payload` is what to say, as approved; it is stored as JSON."""
+    """Something to be emitted. `payload` is what to say, as approved; it is stored as JSON. One that ends as it begins (expired
+    before it could be queued, say) comes with that `status` and its reason."""
 
     idempotency_key: str
     output_type: str
@@ -49,6 +53,16 @@ class Output:
     due_at: datetime
     expires_at: datetime
     recovery_rule: str
+    rule: str = ""
+    rule_version: str = ""
+    step_id: str = ""
+    trigger_event_id: str | None = None
+    template: str = ""
+    template_version: str = ""
+    respond_by: datetime | None = None
+    status: str = "pending"
+    reason_code: str = ""
+    reason: str = ""
 
     @property
     def output_id(self) -> str:
@@ -94,12 +108,22 @@ def enqueue(connection: Connection, wanted: Sequence[Output], now: datetime) -> 
         if connection.execute(statement.returning(outputs.c.output_id), row).first() is not None:
             added.append(one.output_id)
             _log(connection, one.output_id, 0, "queued", "", one.source, now)
+            if one.status != "pending":
+                _log(connection, one.output_id, 0, one.status, one.reason_code, one.reason, now)
     return added
 
 
-def claim(engine: Engine, gate: Gate, *, now: datetime, limit: int = 20, channels: Sequence[str] = ()) -> list[Claimed]:
+def claim(
+    engine: Engine,
+    gate: Gate,
+    *,
+    now: datetime,
+    limit: int = 20,
+    channels: Sequence[str] = (),
+    busy: Collection[tuple[str, str]] = (),
+) -> list[Claimed]:
     """Take what is due, most urgent first, and have the gate rule on each in the same transaction. A refusal or a wait is
-    stored with its reason: "why was this not sent" always has an answer."""
+    stored with its reason: "why was this not sent" always has an answer. `busy`: (client, channel) pairs to leave alone."""
     at, claimed = stamp(now), []
     with engine.begin() as connection:
         due = and_(
@@ -107,6 +131,7 @@ def claim(engine: Engine, gate: Gate, *, now: datetime, limit: int = 20, channel
             outputs.c.due_at <= at,
             outputs.c.next_attempt_at <= at,
             *([outputs.c.channel.in_(channels)] if channels else []),
+            *([tuple_(outputs.c.client_id, outputs.c.channel).not_in(list(busy))] if busy else []),
         )
         query = select(outputs).where(due).order_by(outputs.c.priority, outputs.c.due_at, outputs.c.output_id)
         rows = connection.execute(query.limit(limit).with_for_update(skip_locked=True)).mappings().all()
@@ -136,9 +161,11 @@ def begin_sending(engine: Engine, claimed: Claimed, gate: Gate, now: datetime) -
             return False
         ruling = gate(connection, row, now)
         if ruling.what == "allow":
-            where = outputs.c.output_id == claimed.output_id
-            connection.execute(update(outputs).where(where).values(sending_since=stamp(now)))
-            _log(connection, claimed.output_id, claimed.fence, "sending", "", "", now)
+            at = stamp(now)
+            values = {"sending_since": at, "lease_until": stamp(now + SENDING_LEASE)}
+            values |= {"first_sent_at": row["first_sent_at"] or at}  # from here on the provider is asked for it
+            connection.execute(update(outputs).where(outputs.c.output_id == claimed.output_id).values(**values))
+            _log(connection, claimed.output_id, claimed.fence, "sending", ruling.code, ruling.reason, now)
             return True
         if ruling.what == "wait":
             back = {"status": "pending", "lease_until": None}
@@ -178,10 +205,39 @@ def failed(engine: Engine, claimed: Claimed, code: str, reason: str, now: dateti
     )
 
 
-def unknown(engine: Engine, claimed: Claimed, reason: str, now: datetime) -> bool:
-    """It was sent, and nobody knows whether it was taken. It is asked for from now on, never sent again blindly."""
-    values = {"status": "unknown", "reason_code": "unconfirmed", "reason": reason, "next_attempt_at": stamp(now)}
+def unknown(engine: Engine, claimed: Claimed, reason: str, now: datetime, *, ask_at: datetime | None = None) -> bool:
+    """It was sent, and nobody knows whether it was taken. It is asked for from `ask_at` on, never sent again blindly."""
+    values = {"status": "unknown", "reason_code": "unconfirmed", "reason": reason}
+    values |= {"next_attempt_at": stamp(ask_at or now)}
     return _report(engine, claimed, values, "unknown", "unconfirmed", reason, now)
+
+
+def to_be_asked_for(engine: Engine, now: datetime, *, limit: int = 100) -> list[Mapping[str, Any]]:
+    """Outputs that may or may not have arrived, and whose provider may be asked by now."""
+    due = (outputs.c.status == "unknown", outputs.c.next_attempt_at <= stamp(now))
+    with engine.connect() as connection:
+        query = select(outputs).where(*due).order_by(outputs.c.priority, outputs.c.next_attempt_at).limit(limit)
+        return list(connection.execute(query).mappings().all())
+
+
+def ask_later(engine: Engine, output_id: str, code: str, reason: str, ask_at: datetime, now: datetime) -> None:
+    """The provider could not tell yet whether it has an output."""
+    with engine.begin() as connection:
+        where = (outputs.c.output_id == output_id, outputs.c.status == "unknown")
+        values = {"next_attempt_at": stamp(ask_at), "reason_code": code, "reason": reason}
+        if connection.execute(update(outputs).where(*where).values(**values)).rowcount == 1:
+            _log(connection, output_id, 0, "asked for", code, reason, now)
+
+
+def ended(connection: Connection, output_id: str, of: str, code: str, reason: str, now: datetime) -> bool:
+    """What was thought to be `of` (delivered, unknown) did not arrive after all: its provider says so. In the caller's
+    transaction; False if it is something else by now."""
+    where = (outputs.c.output_id == output_id, outputs.c.status == of)
+    row = connection.execute(select(outputs).where(*where).with_for_update()).mappings().first()
+    if row is None:
+        return False
+    _end(connection, row, "failed", code, reason, now)
+    return True
 
 
 def resolve_unknown(engine: Engine, output_id: str, found: str | None, actor: str, now: datetime) -> bool:
@@ -230,8 +286,11 @@ def recover(engine: Engine, now: datetime) -> dict[str, int]:
 
 
 def cancel(connection: Connection, output_id: str, code: str, reason: str, now: datetime) -> bool:
-    """Take an output back before it is sent, in the caller's transaction. What is leased, unknown or done stays as it is."""
-    where = (outputs.c.output_id == output_id, outputs.c.status.in_(("pending", "retrying", "held")))
+    """Take an output back before it is sent, in the caller's transaction. What is being sent, unknown or done stays as it is."""
+    not_begun = outputs.c.status.in_(("pending", "retrying", "held")) | (
+        (outputs.c.status == "leased") & outputs.c.sending_since.is_(None)
+    )
+    where = (outputs.c.output_id == output_id, not_begun)
     row = connection.execute(select(outputs).where(*where).with_for_update()).mappings().first()
     if row is None:
         return False
@@ -246,6 +305,11 @@ def acknowledge(connection: Connection, output_id: str, now: datetime) -> bool:
     if done:
         _log(connection, output_id, 0, "acknowledged", "", "", now)
     return done
+
+
+def note(connection: Connection, row: Mapping[str, Any], what: str, code: str, detail: str, now: datetime) -> None:
+    """Write down what happened to an output, in the caller's transaction that did it."""
+    _log(connection, row["output_id"], row["fence"], what, code, detail, now)
 
 
 def history(connection: Connection, output_id: str) -> list[Mapping[str, Any]]:
@@ -277,14 +341,19 @@ def _row(one: Output, now: datetime) -> dict[str, Any]:
             name: getattr(one, name)
             for name in ("channel", "priority", "owner", "source", "recipient", "recovery_rule")
         },
+        **{
+            name: getattr(one, name)
+            for name in ("rule", "rule_version", "step_id", "trigger_event_id", "template", "template_version")
+        },
         "payload": json.dumps(one.payload, sort_keys=True, default=str),
         "created_at": stamp(now),
         "due_at": stamp(one.due_at),
         "expires_at": stamp(one.expires_at),
-        "status": "pending",
+        "status": one.status,
         "status_at": stamp(now),
-        "reason_code": "",
-        "reason": "",
+        "reason_code": one.reason_code,
+        "reason": one.reason,
+        "respond_by": stamp(one.respond_by) if one.respond_by else None,
         "attempts": 0,
         "next_attempt_at": stamp(one.due_at),
         "fence": 0,
