@@ -21,7 +21,7 @@ from pipeline.build_record import BuildRecord, build_number, last_build, save
 from pipeline.settings import Settings
 from pipeline.warehouse import BuildFailed, sole_writer
 
-SERVED = ("timeline", "attribution", "metrics", "client_safe", "operations", "staging", "seeds")
+SERVED = ("timeline", "attribution", "metrics", "follow_up", "client_safe", "operations", "staging", "seeds")
 CLIENT_SAFE = ("client_safe",)  # all that the client portal's file may hold
 KEPT = 3
 
