@@ -15,9 +15,8 @@ import duckdb
 from sqlalchemy import Engine
 
 from connectors.base import Record
-from pipeline.landing import Batch, Landing, Segment, content_keys
+from pipeline.own_records import land_records
 from pipeline.settings import Settings
-from pipeline.store.segments import note_segments
 from pipeline.warehouse import build
 
 METHOD = "monthly values of the same calendar months, before and after joining, compared in pairs (1)"
@@ -42,17 +41,8 @@ def freeze_baselines(settings: Settings, engine: Engine, *, now: datetime) -> in
     by_client: dict[str, list[tuple[str, ...]]] = defaultdict(list)
     for client_id, *figures in rows:
         by_client[client_id].append(tuple(figures))
-
-    def commit(segments: list[Segment], done: list[object]) -> None:
-        with engine.begin() as connection:
-            note_segments(connection, segments, now)
-
-    landing = Landing(settings.landing, commit=commit)
-    for client_id, figures in by_client.items():
-        records = _records(figures, now=now)
-        keys = content_keys(client_id, "leadtrail", "baselines", records)
-        landing.add([Batch(client_id, "leadtrail", "baselines", "pull", now, records, keys)])
-    landing.flush()
+    frozen = [(client_id, "leadtrail", "baselines", _records(rows, now=now)) for client_id, rows in by_client.items()]
+    land_records(settings.landing, engine, frozen, via="pull", now=now)
     return len(by_client)
 
 

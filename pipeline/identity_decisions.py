@@ -12,8 +12,7 @@ import duckdb
 from sqlalchemy import Engine
 
 from connectors.base import Record
-from pipeline.landing import Batch, Landing, Segment, content_keys
-from pipeline.store.segments import note_segments
+from pipeline.own_records import land_records
 
 Decision = Literal["link", "part", "forget"]
 
@@ -53,15 +52,9 @@ def decide(
         "why": why,
     }
     record = Record(payload["decision_id"], json.dumps(payload).encode(), occurred_at=now, updated_at=now)
-
-    def commit(segments: list[Segment], done: list[object]) -> None:
-        with engine.begin() as connection:
-            note_segments(connection, segments, now)
-
-    landing = Landing(landing_root, commit=commit)
-    keys = content_keys(client_id, "leadtrail", "identity_decisions", [record])
-    landing.add([Batch(client_id, "leadtrail", "identity_decisions", "import", now, [record], keys)])
-    landing.flush()
+    land_records(
+        landing_root, engine, [(client_id, "leadtrail", "identity_decisions", [record])], via="import", now=now
+    )
 
 
 def explain(analytics: Path, client_id: str, value: str) -> list[tuple[str, str, str, str, str]]:

@@ -10,8 +10,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from connectors.base import Connector
-from pipeline.landing import Batch, Landing, Segment, content_keys
-from pipeline.store.segments import note_segments
+from pipeline.own_records import land_records
 
 
 class ImportFailed(Exception):
@@ -29,26 +28,16 @@ def import_export(
     now: datetime,
 ) -> int:
     """Land every row of the CSV at `path`; return how many."""
-
-    def commit(segments: list[Segment], done: list[object]) -> None:
-        with engine.begin() as connection:
-            note_segments(connection, segments, now)
-
-    landing = Landing(landing_root, commit=commit)
-    count = 0
     try:
         pages = connector.read_export(_rows(path), mapping=mapping)
     except NotImplementedError:
         raise ImportFailed(
             f"{connector.title} has no file import; its history is read with `leadtrail sync`."
         ) from None
-    for page in pages:
-        keys = content_keys(client_id, connector.provider, page.stream, page.records)
-        landing.add([Batch(client_id, connector.provider, page.stream, "import", now, page.records, keys)])
-        count += len(page.records)
+    landed = ((client_id, connector.provider, page.stream, page.records) for page in pages)
+    count = land_records(landing_root, engine, landed, via="import", now=now)
     if not count:
         raise ImportFailed(f"{path} has no rows below its header. Is it the right export? Nothing was landed.")
-    landing.flush()
     return count
 
 
