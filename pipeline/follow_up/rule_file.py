@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,6 +34,7 @@ Trigger = Literal[
 Channel = Literal["crm_task", "desk_task", "text", "email", "marketplace"]
 Stop = Literal["reply", "booked", "paid", "lost", "opt_out", "human_takeover", "wrong_number"]
 EVERY_STOP: tuple[Stop, ...] = ("reply", "booked", "paid", "lost", "opt_out", "human_takeover", "wrong_number")
+Place = tuple[str | int, ...]  # where in a rule: ("steps", 0, "after")
 TASKS = ("crm_task", "desk_task")  # for people of ours: no quiet hours, no consent
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -152,7 +153,6 @@ def read_rule(path: Path) -> Rule:
     """The rule in a file. Raises RuleMistake with file:line for each mistake."""
     text = path.read_text()
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
         given = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -160,7 +160,6 @@ def read_rule(path: Path) -> Rule:
         raise RuleMistake(f"{path}:{line}: not YAML: {getattr(error, 'problem', error)}") from None
     if not isinstance(given, dict):
         raise RuleMistake(f"{path}:1: a rule is a mapping that begins with `rule:`")
-    lines = dict(_lines(node, ())) if node else {}
     try:
         return Rule.model_validate(given)
     except ValidationError as error:
@@ -169,8 +168,16 @@ def read_rule(path: Path) -> Rule:
             place = tuple(part for part in one["loc"] if isinstance(part, str | int))
             said = one["msg"].removeprefix("Value error, ")
             where = ".".join(map(str, place)) or "rule"
-            found.append((_line_of(lines, place), f"{where}: {_in_words(one['type'], said)}"))
-        raise RuleMistake("\n".join(f"{path}:{line}: {said}" for line, said in sorted(found))) from None
+            found.append((place, f"{where}: {_in_words(one['type'], said)}"))
+        raise mistakes_at(path, found) from None
+
+
+def mistakes_at(path: Path, found: Iterable[tuple[Place, str]]) -> RuleMistake:
+    """Mistakes in a rule file, each with the line where its place stands."""
+    node = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
+    lines = dict(_lines(node, ())) if node else {}
+    pointed = sorted((_line_of(lines, place), said) for place, said in found)
+    return RuleMistake("\n".join(f"{path}:{line}: {said}" for line, said in pointed))
 
 
 def read_rules(folder: Path) -> dict[str, Rule]:
@@ -195,7 +202,7 @@ def _in_words(kind: str, said: str) -> str:
     return {"missing": "is missing", "extra_forbidden": "is not known here; is it misspelled?"}.get(kind, said)
 
 
-def _lines(node: yaml.Node, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], int]]:
+def _lines(node: yaml.Node, path: Place) -> Iterator[tuple[Place, int]]:
     yield path, node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
@@ -208,7 +215,7 @@ def _lines(node: yaml.Node, path: tuple[str | int, ...]) -> Iterator[tuple[tuple
             yield from _lines(value, (*path, index))
 
 
-def _line_of(lines: dict[tuple[str | int, ...], int], place: tuple[str | int, ...]) -> int:
+def _line_of(lines: dict[Place, int], place: Place) -> int:
     while place and place not in lines:
         place = place[:-1]
     return lines.get(place, 1)

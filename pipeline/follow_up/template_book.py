@@ -51,6 +51,10 @@ class TemplateLog:
         rows = connection.execute(select(*columns).order_by(template_states.c.seq)).mappings()
         return cls(tuple(TemplateMove(**row) for row in rows))
 
+    def client_ids(self) -> list[str]:
+        """The house, and every client with a template of its own."""
+        return sorted({HOUSE, *(move.client_id for move in self.moves)})
+
     def state(self, client_id: str, template: str, version: str, *, at: str = "~") -> str | None:
         """How a version stood at a moment; without one, how it stands."""
         states = [
