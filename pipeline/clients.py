@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 
 from connectors.registry import CONNECTORS
+from pipeline.follow_up.client_settings import FollowUpSettings, read_follow_up
 from pipeline.settings import Settings
 
 _SLUG = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}$")
@@ -47,6 +48,7 @@ class ClientConfig:
     owner: str
     joined_on: str = ""
     connections: tuple[ConnectionConfig, ...] = field(default=())
+    follow_up: FollowUpSettings = field(default_factory=FollowUpSettings)
 
 
 def load_clients(settings: Settings) -> list[ClientConfig]:
@@ -111,7 +113,7 @@ def _client(entry: Any, number: int, mistakes: list[str]) -> ClientConfig | None
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         mistakes.append(f"{where}: timezone {zone!r} is not known; write one like America/Chicago")
-    known = {"client_id", "name", "timezone", "owner", "joined_on", "connections"}
+    known = {"client_id", "name", "timezone", "owner", "joined_on", "connections", "follow_up"}
     for odd in sorted(set(map(str, entry)) - known):
         mistakes.append(f"{where}: `{odd}` is not a setting; known ones are {', '.join(sorted(known))}")
     owner = str(entry.get("owner") or "")
@@ -120,6 +122,8 @@ def _client(entry: Any, number: int, mistakes: list[str]) -> ClientConfig | None
     joined_on = str(entry.get("joined_on") or "")
     if joined_on and not _is_day(joined_on):
         mistakes.append(f"{where}: joined_on is a day like 2026-02-01, not {joined_on!r}")
+    follow_up, wrong = read_follow_up(entry.get("follow_up"))
+    mistakes += [f"{where}: {one}" for one in wrong]
     connections = []
     listed = entry.get("connections") or {}
     if not isinstance(listed, dict):
@@ -139,6 +143,7 @@ def _client(entry: Any, number: int, mistakes: list[str]) -> ClientConfig | None
         owner=owner,
         joined_on=joined_on,
         connections=tuple(connections),
+        follow_up=follow_up,
     )
 
 

@@ -15,6 +15,15 @@ clients:
     timezone: America/Chicago            # the client's own; message hours and days follow it
     owner: dana@your-agency.example      # who in client success answers for this client
     joined_on: 2026-02-01                # reports compare before and after this day
+    # follow_up:                           # what messages and tasks need; every line may be left out
+    #   postal_address: 12 Main St, Austin, TX 78701     # under every e-mail; without it none goes out
+    #   texting: approved                  # the 10DLC registration: unknown | pending | approved | rejected | withdrawn
+    #   office_phone: (512) 555-0100
+    #   booking_link: https://ridgelineplumbing.example/book
+    #   review_link: https://g.page/r/ridgeline/review
+    #   backup_owner: lee@ridgelineplumbing.example      # asked when the owner does not answer
+    #   agency_owner: lead@your-agency.example           # asked after that
+    #   high_value_cents: 250000           # a lead worth this much is its owner's at once
     connections:
 
       # Leave out what the client does not use.

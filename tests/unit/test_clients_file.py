@@ -304,3 +304,46 @@ def test_a_secrets_file_that_is_missing_or_broken_is_told(tmp_path: Path) -> Non
     with pytest.raises(ClientsFileError, match="line 2: the quoted value of B") as caught:
         secret_lookup(settings, {}.get)
     assert "hunter2" not in str(caught.value)
+
+
+# ---- follow-up ----
+
+
+def test_what_a_client_set_for_follow_up_is_read(settings: Settings) -> None:
+    settings.clients_file.write_text(
+        GOOD.replace(
+            "    connections:",
+            "    follow_up: {texting: approved, backup_owner: lee@ridge.example, holidays: [2026-12-24]}\n    connections:",
+        )
+    )
+    (client,) = load_clients(settings)
+    assert client.follow_up.texting == "approved"
+    assert client.follow_up.holidays == ("2026-12-24",)
+    assert client.follow_up.owner("backup", client_owner=client.owner) == "lee@ridge.example"
+    assert client.follow_up.owner("agency", client_owner=client.owner) == client.owner
+
+
+def test_without_settings_for_follow_up_nothing_can_be_texted(settings: Settings) -> None:
+    settings.clients_file.write_text(GOOD)
+    (client,) = load_clients(settings)
+    assert client.follow_up.texting == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("{texting: yes}", "follow_up.texting must be text"),
+        ("{texting: sure}", "follow_up.texting is one of unknown, pending, approved"),
+        ("{messages_in_24_hours: 4}", "follow_up.messages_in_24_hours is a whole number between 1 and 3"),
+        ("{backup_owner: lee}", "follow_up.backup_owner is the e-mail address of a person"),
+        ("{promotional_hours: 9-18}", "follow_up.promotional_hours is written like 09:00-18:00"),
+        ("{booking_link: http://x.example}", "follow_up.booking_link is a link that begins with https://"),
+        ("{holidays: [someday]}", "follow_up.holidays is a list of days"),
+        ("{text: approved}", "follow_up has no setting `text`"),
+        ("approved", "write its settings as `name: value` lines"),
+    ],
+)
+def test_a_mistake_in_the_settings_for_follow_up_is_told(
+    mistakes_of: Callable[[str], str], written: str, said: str
+) -> None:
+    assert said in mistakes_of(GOOD.replace("    connections:", f"    follow_up: {written}\n    connections:"))
