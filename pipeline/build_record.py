@@ -32,6 +32,7 @@ class Failure:
     rows: int | None
     clients: tuple[str, ...] | None
     message: str
+    tags: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if self.kind != "test" or self.rows is None:
@@ -79,7 +80,13 @@ def last_build(settings: Settings) -> BuildRecord | None:
         return None
     read.pop("ok")
     failures = tuple(
-        Failure(**{**one, "clients": None if one["clients"] is None else tuple(one["clients"])})
+        Failure(
+            **{
+                **one,
+                "clients": None if one["clients"] is None else tuple(one["clients"]),
+                "tags": tuple(one.get("tags", ())),
+            }
+        )
         for one in read.pop("failures")
     )
     return BuildRecord(**read, failures=failures)
@@ -170,6 +177,7 @@ def _failures(settings: Settings, target: Path, failed: Sequence[Mapping[str, An
                     rows=result["failures"] if is_test and result["status"] == "fail" else None,
                     clients=clients,
                     message=(result["message"] or result["status"]).strip(),
+                    tags=tuple(node.get("tags", ())),
                 )
             )
     return failures

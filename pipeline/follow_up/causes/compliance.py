@@ -1,0 +1,65 @@
+"""Texting that is no longer allowed: the client's 10DLC registration was approved and is not any more, or carriers say so."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import func, select
+
+from pipeline.follow_up.causes.trouble import House, Trouble
+from pipeline.store.schema import outputs
+
+RECOVERY = (
+    "Settle the registration with the client and in the Twilio console, set `texting: approved` again in the clients file, "
+    "then end the hold: a person must have looked."
+)
+NOT_REGISTERED = (30032, 30034)  # toll-free number not verified, 10DLC number not registered
+FILTERED = 30007  # taken for spam
+
+
+def find(house: House) -> list[Trouble]:
+    return _withdrawn(house) + _refused_by_carriers(house)
+
+
+def _withdrawn(house: House) -> list[Trouble]:
+    """We have texted for this client, so it was approved."""
+    query = (
+        select(outputs.c.client_id, func.max(outputs.c.status_at).label("at"))
+        .where(outputs.c.channel == "text", outputs.c.status == "delivered")
+        .group_by(outputs.c.client_id)
+    )
+    with house.engine.connect() as connection:
+        texted = {row.client_id: row.at for row in connection.execute(query)}
+    return [
+        Trouble(
+            client.client_id,
+            "text",
+            f"The clients file says texting: {client.follow_up.texting}; it was approved when the last text went out.",
+            datetime.fromisoformat(texted[client.client_id]),
+        )
+        for client in house.clients
+        if client.client_id in texted and client.follow_up.texting != "approved"
+    ]
+
+
+def _refused_by_carriers(house: House) -> list[Trouble]:
+    rows = house.published(
+        "select client_id, error_code, count(*), max(created_at) from staging.stg_twilio__messages "
+        "where direction <> 'inbound' and status in ('failed', 'undelivered') and error_code in (?, ?, ?) and created_at >= ? "
+        "group by client_id, error_code order by client_id, error_code desc",
+        *NOT_REGISTERED,
+        FILTERED,
+        (house.now - house.limits.filtered_within).astimezone(UTC).replace(tzinfo=None),
+    )
+    return [
+        Trouble(client, "text", f"Carriers refused {count} texts of the last day ({code}: {_WORDS[code]}).", _utc(at))
+        for client, code, count, at in rows
+        if code != FILTERED or count >= house.limits.filtered_at_least
+    ]
+
+
+_WORDS = {30032: "toll-free number not verified", 30034: "number not registered", FILTERED: "taken for spam"}
+
+
+def _utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC)
