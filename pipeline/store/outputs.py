@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, Engine, Select, and_, func, insert, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.store.engine import stamp
@@ -134,7 +134,7 @@ def claim(
             *([tuple_(outputs.c.client_id, outputs.c.channel).not_in(list(busy))] if busy else []),
         )
         query = select(outputs).where(due).order_by(outputs.c.priority, outputs.c.due_at, outputs.c.output_id)
-        rows = connection.execute(query.limit(limit).with_for_update(skip_locked=True)).mappings().all()
+        rows = _rows(connection, query.limit(limit).with_for_update(skip_locked=True))
         for row in rows:
             ruling = gate(connection, row, now)
             if ruling.what == "allow":
@@ -156,7 +156,7 @@ def begin_sending(engine: Engine, claimed: Claimed, gate: Gate, now: datetime) -
     """Say that the provider is about to be called, if the gate still allows it. False: it must not be sent, because the output
     is not this worker's any more or something came in between (stored with its reason)."""
     with engine.begin() as connection:
-        row = connection.execute(select(outputs).where(*_mine(claimed, now)).with_for_update()).mappings().first()
+        row = _first(connection, select(outputs).where(*_mine(claimed, now)).with_for_update())
         if row is None:
             return False
         ruling = gate(connection, row, now)
@@ -217,7 +217,7 @@ def to_be_asked_for(engine: Engine, now: datetime, *, limit: int = 100) -> list[
     due = (outputs.c.status == "unknown", outputs.c.next_attempt_at <= stamp(now))
     with engine.connect() as connection:
         query = select(outputs).where(*due).order_by(outputs.c.priority, outputs.c.next_attempt_at).limit(limit)
-        return list(connection.execute(query).mappings().all())
+        return _rows(connection, query)
 
 
 def ask_later(engine: Engine, output_id: str, code: str, reason: str, ask_at: datetime, now: datetime) -> None:
@@ -233,7 +233,7 @@ def ended(connection: Connection, output_id: str, of: str, code: str, reason: st
     """What was thought to be `of` (delivered, unknown) did not arrive after all: its provider says so. In the caller's
     transaction; False if it is something else by now."""
     where = (outputs.c.output_id == output_id, outputs.c.status == of)
-    row = connection.execute(select(outputs).where(*where).with_for_update()).mappings().first()
+    row = _first(connection, select(outputs).where(*where).with_for_update())
     if row is None:
         return False
     _end(connection, row, "failed", code, reason, now)
@@ -255,8 +255,8 @@ def resolve_unknown(engine: Engine, output_id: str, found: str | None, actor: st
     )
     with engine.begin() as connection:
         where = (outputs.c.output_id == output_id, outputs.c.status == "unknown")
-        values |= {"status_at": stamp(now), "lease_until": None, "sending_since": None}
-        done = connection.execute(update(outputs).where(*where).values(**values)).rowcount == 1
+        over: dict[str, Any] = {"status_at": stamp(now), "lease_until": None, "sending_since": None}
+        done = connection.execute(update(outputs).where(*where).values(**values, **over)).rowcount == 1
         if done:
             _log(
                 connection,
@@ -275,7 +275,7 @@ def recover(engine: Engine, now: datetime) -> dict[str, int]:
     at, counts = stamp(now), {"pending": 0, "unknown": 0}
     with engine.begin() as connection:
         query = select(outputs).where(outputs.c.status == "leased", outputs.c.lease_until < at)
-        for row in connection.execute(query.with_for_update(skip_locked=True)).mappings().all():
+        for row in _rows(connection, query.with_for_update(skip_locked=True)):
             status = "unknown" if row["sending_since"] else "pending"
             values = {"status": status, "status_at": at, "lease_until": None, "next_attempt_at": at}
             values |= {"reason_code": "worker_lost", "reason": "The worker that had it did not report back."}
@@ -291,19 +291,19 @@ def cancel(connection: Connection, output_id: str, code: str, reason: str, now: 
         (outputs.c.status == "leased") & outputs.c.sending_since.is_(None)
     )
     where = (outputs.c.output_id == output_id, not_begun)
-    row = connection.execute(select(outputs).where(*where).with_for_update()).mappings().first()
+    row = _first(connection, select(outputs).where(*where).with_for_update())
     if row is None:
         return False
     _end(connection, row, "cancelled", code, reason, now)
     return True
 
 
-def acknowledge(connection: Connection, output_id: str, now: datetime) -> bool:
-    """Its owner took the task up."""
+def acknowledge(connection: Connection, output_id: str, now: datetime, *, because: str = "") -> bool:
+    """Somebody took it up."""
     where = (outputs.c.output_id == output_id, outputs.c.acknowledged_at.is_(None))
     done = connection.execute(update(outputs).where(*where).values(acknowledged_at=stamp(now))).rowcount == 1
     if done:
-        _log(connection, output_id, 0, "acknowledged", "", "", now)
+        _log(connection, output_id, 0, "acknowledged", "", because, now)
     return done
 
 
@@ -315,7 +315,7 @@ def note(connection: Connection, row: Mapping[str, Any], what: str, code: str, d
 def history(connection: Connection, output_id: str) -> list[Mapping[str, Any]]:
     """What happened to an output, oldest first."""
     query = select(output_log).where(output_log.c.output_id == output_id).order_by(output_log.c.id)
-    return list(connection.execute(query).mappings().all())
+    return _rows(connection, query)
 
 
 def counts(connection: Connection, client_id: str = "") -> dict[tuple[str, str], int]:
@@ -330,6 +330,14 @@ def counts(connection: Connection, client_id: str = "") -> dict[tuple[str, str],
 
 
 # ---- inside ----
+
+
+def _rows(connection: Connection, query: Select[Any]) -> list[Mapping[str, Any]]:
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _first(connection: Connection, query: Select[Any]) -> Mapping[str, Any] | None:
+    return next(iter(_rows(connection, query)), None)
 
 
 def _row(one: Output, now: datetime) -> dict[str, Any]:

@@ -1,0 +1,60 @@
+"""The words a template is given: what is known of a lead, a client and a step, as people say it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from pipeline.clients import ClientConfig
+from pipeline.follow_up.published import Contact, Step
+
+OPT_OUT = "Reply STOP to opt out."
+NOBODY = Contact("", "")
+
+
+def words_for(
+    step: Step,
+    contact: Contact | None,
+    client: ClientConfig,
+    *,
+    owner: str,
+    opt_out: str,
+    unsubscribe_link: str,
+    now: datetime,
+) -> dict[str, str]:
+    """Every word of template_file.WORDS that has something to say here; the others are empty."""
+    settings, who = client.follow_up, contact or NOBODY
+    return {
+        "given_name": who.given_name or "",
+        "business": settings.business_name or client.name,
+        "service": who.service or "",
+        "office_phone": settings.office_phone,
+        "owner_name": owner,
+        "booking_link": settings.booking_link,
+        "review_link": settings.review_link,
+        "opt_out": opt_out,
+        "unsubscribe_link": unsubscribe_link,
+        "postal_address": settings.postal_address,
+        "amount": money(who.amount_cents, who.currency),
+        "valid_until": f"{who.quote_valid_until:%B} {who.quote_valid_until.day}" if who.quote_valid_until else "",
+        "channel": (who.channel or "").replace("_", " "),
+        "waiting": waited(now - step.triggered_at),
+        "what_happened": step.why,
+        "timeline_link": f"Lead {step.lead_id}" if step.lead_id else "",
+    }
+
+
+def money(cents: int | None, currency: str | None) -> str:
+    if cents is None:
+        return ""
+    amount = f"{cents / 100:,.2f}".removesuffix(".00")
+    return f"${amount}" if (currency or "USD") == "USD" else f"{amount} {currency}"
+
+
+def waited(time: timedelta) -> str:
+    """ "12 minutes", "3 hours", "2 days": the largest unit that says at least two of it, or one."""
+    seconds = max(0, int(time.total_seconds()))
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= 2 * size or (unit == "minute" and seconds >= size):
+            count = seconds // size
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return "less than a minute"
