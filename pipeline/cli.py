@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from pipeline.clients import ClientsFileError
 from pipeline.office import Office
+from pipeline.rules_commands import replay_command, rules_app, templates_app
 from pipeline.settings import Settings
 
 app = typer.Typer(
@@ -34,6 +35,9 @@ identity_app = typer.Typer(
     help="Who is who: why records are one person's, and what people decided.", no_args_is_help=True
 )
 app.add_typer(identity_app, name="identity")
+app.add_typer(rules_app, name="rules")
+app.add_typer(templates_app, name="templates")
+app.command("replay")(replay_command)
 out, err = Console(), Console(stderr=True)
 
 ClientOption = Annotated[str, typer.Option("--client", help="Only this client_id.")]
@@ -46,6 +50,9 @@ def main() -> None:
 
     from connectors.base import ConnectorError
     from pipeline.demo import AnotherTown
+    from pipeline.follow_up.replay import CannotReplay
+    from pipeline.follow_up.rule_file import RuleMistake
+    from pipeline.follow_up.template_book import NotAllowed
     from pipeline.identity_decisions import NotDecided
     from pipeline.imports import ImportFailed
     from pipeline.store.engine import StoreProblem
@@ -64,11 +71,14 @@ def main() -> None:
         AnotherTown,
         BuildFailed,
         Busy,
+        CannotReplay,
         ClientsFileError,
         ConnectorError,
         ImportFailed,
         KeyProblem,
+        NotAllowed,
         NotDecided,
+        RuleMistake,
         StoreProblem,
     ) as problem:
         _complain(str(problem))

@@ -90,19 +90,73 @@ def in_force(moves: Iterable[Move], client_id: str, rule: str) -> str | None:
     return next((version for version, state in states_of(moves, client_id, rule).items() if state in IN_FORCE), None)
 
 
-def newest(connection: Connection, client_id: str, rule: str) -> Version:
-    """The version added last. Raises NotAllowed if there is none."""
+def in_force_for(connection: Connection, client_id: str, rule: str) -> Version | None:
+    """What is in force for a client: its own version, else the house's."""
+    moves = moves_of(connection, rule)
+    for whose in dict.fromkeys((client_id, HOUSE)):
+        if version := in_force(moves, whose, rule):
+            return Version(whose, rule, version)
+    return None
+
+
+def has(connection: Connection, client_id: str, rule: str) -> bool:
+    """Whether there is any version of a rule under this client_id."""
     table = rule_versions.c
-    found = connection.execute(
-        select(table.version)
-        .where(table.client_id == client_id, table.rule == rule)
-        .order_by(table.added_at.desc(), table.version)
-        .limit(1)
-    ).scalar()
-    if found is None:
+    query = select(table.version).where(table.client_id == client_id, table.rule == rule)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def find_version(connection: Connection, client_id: str, rule: str, beginning: str = "") -> Version:
+    """The version that begins so. Without a beginning: what was added last or, if that is retired, what is in force. Raises
+    NotAllowed."""
+    table = rule_versions.c
+    query = select(table.version).where(table.client_id == client_id, table.rule == rule)
+    versions = [str(row.version) for row in connection.execute(query.order_by(table.added_at.desc(), table.version))]
+    if not versions:
         whose = f"{client_id} has no rule {rule} of its own" if client_id else f"The house has no rule {rule}"
         raise NotAllowed(f"{whose}. `leadtrail rules list` shows what there is.")
-    return Version(client_id, rule, str(found))
+    fitting = [version for version in versions if version.startswith(beginning)]
+    if beginning and len(fitting) != 1:
+        raise NotAllowed(f"{len(fitting)} versions of {rule} begin with {beginning}; there are {', '.join(versions)}.")
+    found = Version(client_id, rule, fitting[0])
+    if not beginning and _state(connection, found) == "retired":
+        return Version(client_id, rule, in_force(moves_of(connection, rule), client_id, rule) or found.version)
+    return found
+
+
+def overview(connection: Connection, client_id: str = HOUSE) -> list[dict[str, Any]]:
+    """Each rule as a client has it, or all rules as the house and its clients have them: what is in force, what waits."""
+    moves = moves_of(connection)
+    sides = sorted(
+        {(move.rule, move.client_id) for move in moves if client_id in (HOUSE, move.client_id) or not move.client_id}
+    )
+    told = []
+    for rule, whose in sides:
+        states = states_of(moves, whose, rule)
+        version = in_force(moves, whose, rule)
+        own = [move for move in moves if (move.client_id, move.rule) == (whose, rule)]
+        last = [move for move in own if version is None or move.version == version][-1]
+        left = (
+            bool(client_id)
+            and not whose
+            and course([move for move in moves if move.rule == rule], client_id).state == "paused"
+        )
+        told.append(
+            {
+                "rule": rule,
+                "whose": whose,
+                "state": "paused" if left and version else last.state,
+                "version": version or last.version,
+                "since": last.at,
+                "by": last.by,
+                "waiting": [
+                    {"version": one, "state": state}
+                    for one, state in states.items()
+                    if state in ("draft", "replayed") and one != (version or last.version)
+                ],
+            }
+        )
+    return told
 
 
 def was_replayed(connection: Connection, version: Version) -> bool:

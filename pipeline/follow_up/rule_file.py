@@ -56,6 +56,12 @@ def seconds(value: Any, info: ValidationInfo) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def in_words(length: int) -> str:
+    """Seconds as `seconds` reads them: 5400 is 90m."""
+    unit, size = next((unit, size) for unit, size in reversed(_UNITS.items()) if length % size == 0)
+    return f"{length // size}{unit}" if length else "0s"
+
+
 def _identifier(value: str) -> str:
     if not _ID.match(value):
         raise ValueError(f"{value!r} is not a name; use lower-case letters, digits and hyphens")
@@ -143,6 +149,17 @@ class Rule(_Strict):
     @classmethod
     def from_kept(cls, text: str) -> Rule:
         return cls.model_validate(json.loads(text), context=_KEPT)
+
+    def written(self) -> dict[str, Any]:
+        """As a person would write it: what is as it is anyway is left out."""
+        said = self.model_dump(mode="json", exclude_defaults=True)
+        for step in said["steps"]:
+            for name in ("after", "expires_after", "respond_within"):
+                if name in step:
+                    step[name] = in_words(step[name])
+            for escalation in step.get("escalate", ()):
+                escalation["after"] = in_words(escalation["after"])
+        return said
 
     @property
     def is_nurture(self) -> bool:

@@ -12,7 +12,6 @@ from typing import Literal
 from sqlalchemy import Connection, insert, select
 
 from pipeline.follow_up.intervals import HOUSE
-from pipeline.follow_up.rule_file import RuleMistake
 from pipeline.follow_up.template_file import Template
 from pipeline.store import audit
 from pipeline.store.engine import add, stamp
@@ -64,6 +63,11 @@ class TemplateLog:
         ]
         return states[-1] if states else None
 
+    def drafts(self) -> list[TemplateMove]:
+        """Versions that nobody has decided on."""
+        last = {(move.client_id, move.template, move.version): move for move in self.moves}
+        return [move for move in last.values() if move.state == "draft"]
+
     def approved(self, client_id: str, template: str, *, at: str = "~") -> list[str]:
         """Versions approved at a moment, the newest approval last. Of this client_id alone: a client's own, or the house's."""
         found: list[str] = []
@@ -108,13 +112,48 @@ def templates_kept(connection: Connection) -> dict[tuple[str, str, str], Templat
     return {(row.client_id, row.template, row.version): Template.from_kept(row.content) for row in rows}
 
 
+def newest_template(connection: Connection, client_id: str, template: str) -> Template | None:
+    """What was added last: by the client if it has any of its own, else by the house."""
+    table = template_versions.c
+    for whose in (client_id, HOUSE):
+        content = connection.execute(
+            select(table.content)
+            .where(table.client_id == whose, table.template == template)
+            .order_by(table.added_at.desc(), table.version)
+            .limit(1)
+        ).scalar()
+        if content is not None:
+            return Template.from_kept(str(content))
+    return None
+
+
+def find_version(connection: Connection, client_id: str, template: str, beginning: str = "") -> str:
+    """The version that begins so; without a beginning, what was added last. Raises NotAllowed."""
+    table = template_versions.c
+    query = select(table.version).where(table.client_id == client_id, table.template == template)
+    versions = [str(row.version) for row in connection.execute(query.order_by(table.added_at.desc(), table.version))]
+    if not versions:
+        whose = (
+            f"{client_id} has no template {template} of its own"
+            if client_id
+            else f"The house has no template {template}"
+        )
+        raise NotAllowed(f"{whose}. `leadtrail templates list` shows what there is.")
+    fitting = [version for version in versions if version.startswith(beginning)]
+    if beginning and len(fitting) != 1:
+        raise NotAllowed(
+            f"{len(fitting)} versions of {template} begin with {beginning}; there are {', '.join(versions)}."
+        )
+    return fitting[0]
+
+
 def author_of(connection: Connection, client_id: str, template: str, version: str) -> str:
     table = template_versions.c
     author = connection.execute(
         select(table.added_by).where(table.client_id == client_id, table.template == template, table.version == version)
     ).scalar()
     if author is None:
-        raise RuleMistake(f"There is no version {version} of template {template}. See `leadtrail templates list`.")
+        raise NotAllowed(f"There is no version {version} of template {template}. See `leadtrail templates list`.")
     return str(author)
 
 
