@@ -192,11 +192,26 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Said:
+    """What a person said about being written to, as a webhook brought it. `words` are their own: what they mean is decided
+    elsewhere. `told` is what the provider says has happened. `about` names the record that says so."""
+
+    channel: Literal["text", "email"]
+    about: str
+    at: datetime
+    address: str = field(repr=False)
+    words: str = field(repr=False, default="")
+    told: Literal["", "stop", "start", "help", "complaint", "bounce"] = ""
+
+
+@dataclass(frozen=True)
 class Accepted:
-    """A verified webhook. `dedupe_key` is the same for every delivery of the same event, for ever."""
+    """A verified webhook. `dedupe_key` is the same for every delivery of the same event, for ever. What was `said` must be in
+    force before the webhook is answered."""
 
     dedupe_key: str
     answer: Answer = Answer()
+    said: tuple[Said, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ CONNECTORS: dict[str, str] = {
     "twilio": "Twilio",
     "forms": "Forms",
     "smtp": "Smtp",
+    "mail": "Mail",
 }
 
 

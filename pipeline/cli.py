@@ -150,12 +150,15 @@ def intake(
     import uvicorn
 
     from pipeline.desk.intake import CachedConnectors, intake_app
+    from pipeline.follow_up.unsubscribe import Tokens
 
     office = Office.from_env()
     connectors = CachedConnectors(office.webhook_connectors, office.version)
     if problem := connectors.problem():
         _complain(f"Webhooks are put off until this is mended: {problem}", "[yellow]![/yellow]")
-    application = intake_app(office.engine, connectors, public_url=office.settings.public_url)
+    application = intake_app(
+        office.engine, connectors, public_url=office.settings.public_url, tokens=Tokens(office.settings)
+    )
     out.print(f"Intake listens on http://{host}:{port}/webhooks/<client>/<provider>")
     uvicorn.run(application, host=host, port=port, log_level="warning", access_log=False)
 

@@ -65,6 +65,9 @@ clients:
       # forms:
       #   secret: ${RIDGELINE_FORM_SECRET}
 
+      # mail:                                                   # what people answer to e-mail, and what comes back
+      #   secret: ${RIDGELINE_MAIL_EVENTS_SECRET}
+
       # smtp:                                                   # to send e-mail; nothing is read
       #   host: smtp.mail-provider.example
       #   username: office@ridgelineplumbing.example

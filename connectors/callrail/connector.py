@@ -44,7 +44,7 @@ from connectors.base import (
     absent,
     body_key,
 )
-from connectors.callrail.webhooks import read_event, verify
+from connectors.callrail.webhooks import read_event, said, verify
 from connectors.callrail.windows import DEEP, RETENTION, deep_is_due, note_absences, slices, window_start, wire
 from connectors.callrail.wire import (
     FIELDS,
@@ -414,7 +414,7 @@ class CallRail(Connector):
 
     def accept(self, request: WebhookRequest) -> Accepted:
         verify(request, self.options.signing_key, self.connection)
-        return Accepted(body_key(request.body))
+        return Accepted(body_key(request.body), said=said(request, self.options.company_ids))
 
     def receive(self, request: WebhookRequest) -> Received:
         return read_event(request, self.options.company_ids)

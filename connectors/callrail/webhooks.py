@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from connectors.base import Received, Secret, SignatureError, WebhookRequest
+from connectors.base import Received, Said, Secret, SignatureError, WebhookRequest
 
 # A call event before hang-up holds placeholders (answered=false, call_type=missed): fetching then would report a missed call.
 BEFORE_HANGUP = {"pre_call", "answered_call", "call_routing_complete", "routing_complete", "outbound_pre_call"}
@@ -45,6 +45,20 @@ def read_event(request: WebhookRequest, ours: Collection[str]) -> Received:
     if ours and isinstance(company, str) and company.startswith("COM") and company not in ours:
         return Received(quarantine=[("the event belongs to a company that is not this connection's", request.body)])
     return Received(refetch=[(stream, str(record_id))])
+
+
+def said(request: WebhookRequest, ours: Collection[str]) -> tuple[Said, ...]:
+    """The words of a text from a customer. A text to a customer has the same shape; it names the agent who sent it."""
+    event = _fields(request.body)
+    record_id, sender, words = (event.get(name) for name in ("resource_id", "source_number", "content"))
+    if not all(isinstance(value, str) for value in (record_id, sender, words)) or not str(record_id).startswith("SCI"):
+        return ()
+    if "agent" in event or "sent" in re.split(r"[^a-z]+", request.tail.lower()):
+        return ()
+    company = event.get("company_resource_id") or event.get("company_id")
+    if ours and isinstance(company, str) and company.startswith("COM") and company not in ours:
+        return ()
+    return (Said("text", f"callrail:text_messages:{record_id}", request.sent_at, str(sender), str(words)),)
 
 
 def _fields(body: bytes) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -35,6 +35,7 @@ from connectors.base import (
     ProviderDown,
     Received,
     Record,
+    Said,
     Secret,
     Stream,
     WebhookRequest,
@@ -52,6 +53,7 @@ from connectors.twilio.signature import fields, verify
 log = logging.getLogger("leadtrail.twilio")
 
 SAY_NOTHING = Answer(200, b'<?xml version="1.0" encoding="UTF-8"?><Response/>', "text/xml")
+OPTED_OUT = "21610"  # the error of a text to somebody who said STOP
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,10 @@ class Twilio(Connector):
     def accept(self, request: WebhookRequest) -> Accepted:
         verify(request, self.options.auth_token.reveal())
         event = _Event.of(request)
-        return Accepted(event.key or body_key(request.body), SAY_NOTHING if event.inbound else Answer(204))
+        answer = SAY_NOTHING if event.inbound else Answer(204)
+        if not event.key or event.form.get("AccountSid") != self.options.account_sid or not self.mine(event.item):
+            return Accepted(event.key or body_key(request.body), answer)
+        return Accepted(event.key, answer, event.said(request.sent_at))
 
     def receive(self, request: WebhookRequest) -> Received:
         event = _Event.of(request)
@@ -233,3 +238,15 @@ class _Event:
         )
         what = "received" if inbound else status
         return cls(form, f"{sid}:{what}" if sid and what else "", inbound, item)
+
+    def said(self, at: datetime) -> tuple[Said, ...]:
+        """The customer's words, with what Twilio took them for; of a text that was refused because they opted out, that."""
+        about = f"twilio:message_events:{self.key}"
+        if not self.inbound:
+            stopped = self.form.get("ErrorCode") == OPTED_OUT
+            return (Said("text", about, at, self.item.to or "", told="stop"),) if stopped else ()
+        taken: dict[str, Literal["", "stop", "start", "help"]] = {"STOP": "stop", "START": "start", "HELP": "help"}
+        told = taken.get(str(self.form.get("OptOutType", "")).upper(), "")
+        body = self.form.get("Body", "")
+        text = body if isinstance(body, str) else "\n".join(body)
+        return (Said("text", about, at, self.item.sender or "", text, told),)

@@ -36,6 +36,7 @@
     'base_twilio__messages',
     'base_twilio__phone_numbers',
     'base_forms__submissions',
+    'base_mail__events',
     'base_leadtrail__baselines',
     'base_leadtrail__identity_decisions',
   ]) }}

@@ -1,18 +1,20 @@
-"""Intake: webhooks in, durably stored, then answered as their provider expects. It parses nothing and calls nobody.
+"""Intake: webhooks in, durably stored, then answered as their provider expects. It calls nobody.
 
     POST /webhooks/{client}/{provider}[/more]     the event
+    GET, POST /u/{token}                          the link under a mail that ends them
     GET  /healthz                                 that it listens, and what came since it was started
 
-An event is answered only after the transaction that holds it has reached the disk; many events share one transaction, so a burst
-costs one fsync for hundreds. Signatures are checked over the raw body, before anything is stored; what proved them is not stored.
+An event is answered only after the transaction that holds it has reached the disk; an opt-out in it is in the same transaction.
+Signatures are checked over the raw body, before anything is stored; what proved them is not stored.
 Who is not proven gets 401, whether or not the client exists. What we cannot check or store for a reason of ours gets 503, and
-is sent again.
+is sent again; so does, with 429, what a connection sends beyond its cap.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -27,14 +29,15 @@ from starlette.routing import Route
 
 from connectors.base import Accepted, Connector, SignatureError, WebhookRequest
 from pipeline.clients import ClientsFileError
-from pipeline.store.inbox import Event, store_events
+from pipeline.desk.caps import Caps, Rate
+from pipeline.desk.group_commit import GroupCommit
+from pipeline.desk.unsubscribe_page import Unsubscribing
+from pipeline.follow_up.unsubscribe import PATH, Tokens
+from pipeline.store.inbox import Event
 from pipeline.store.sealed import KeyProblem
 
 log = logging.getLogger("leadtrail.intake")
 
-MAX_BODY = 1024 * 1024
-MAX_GROUP = 500  # events in one transaction
-BODY_SECONDS = 20.0  # for a body to arrive; no provider waits longer for its answer
 LOOK_SECONDS = 2.0  # how soon a change of the clients file or a secret is followed
 
 # (client, provider) -> the connection's connector, and one more for each secret that is still good besides the new one
@@ -42,66 +45,43 @@ Connectors = Callable[[str, str], Sequence[Connector]]
 Makers = Mapping[tuple[str, str], Callable[[], Sequence[Connector]]]
 
 
-class GroupCommit:
-    """Stores events in the order they come, many in one transaction. `store` returns once its event is durable (True), or
-    could not be stored (False)."""
+class Refused(Exception):
+    """A request that is not taken: what it is counted under, and the answer."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._waiting: list[tuple[Event, asyncio.Future[bool]]] = []
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        if self._task:
-            self._task.cancel()
-
-    async def store(self, event: Event) -> bool:
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append((event, future))
-        self._wake.set()
-        return await future
-
-    async def _run(self) -> None:
-        while True:
-            await self._wake.wait()
-            group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
-            if not self._waiting:
-                self._wake.clear()
-            stored = True
-            try:
-                await asyncio.to_thread(store_events, self._engine, [event for event, _ in group])
-            except Exception as failure:  # whatever it was, these are not stored, and the next group is tried
-                log.error("could not store %d webhooks: %s", len(group), _in_words(failure))
-                stored = False
-            for _, future in group:
-                if not future.done():
-                    future.set_result(stored)
+    def __init__(self, counted: str, status: int, error: str, **headers: str) -> None:
+        self.counted = counted
+        self.answer = JSONResponse(
+            {"error": error}, status, {name.replace("_", "-"): headers[name] for name in headers}
+        )
 
 
 class Intake:
     """The handlers."""
 
-    def __init__(self, engine: Engine, connectors: Connectors, *, public_url: str, body_seconds: float) -> None:
-        self.commits = GroupCommit(engine)
-        self._connectors, self._public_url, self._body_seconds = connectors, public_url, body_seconds
+    def __init__(self, engine: Engine, connectors: Connectors, *, public_url: str, caps: Caps) -> None:
+        self.commits = GroupCommit(engine, most=caps.waiting)
+        self._connectors, self._public_url, self._caps = connectors, public_url, caps
+        self._rate = Rate(caps.per_second, caps.burst)
+        self._reading = 0  # bytes of bodies in memory
         self.counts: Counter[str] = Counter()
 
     async def webhook(self, request: Request) -> Response:
         try:
-            async with asyncio.timeout(self._body_seconds):
-                body = await _capped(request)
+            _check_head(request, self._caps)
+            body = await self._body(request)
+            try:
+                answer = await self._stored(request, body)
+            finally:
+                self._reading -= len(body)
+        except Refused as refused:
+            self.counts[refused.counted] += 1
+            return refused.answer
         except ClientDisconnect:
             return Response(status_code=400)
-        except TimeoutError:
-            return JSONResponse({"error": "the body did not arrive"}, 408, {"Connection": "close"})
-        if body is None:
-            self.counts["too_large"] += 1
-            # closing spares us the rest of it
-            return JSONResponse({"error": f"a webhook may hold at most {MAX_BODY} bytes"}, 413, {"Connection": "close"})
+        self.counts["stored"] += 1
+        return answer
+
+    async def _stored(self, request: Request, body: bytes) -> Response:
         client, provider, tail = (request.path_params.get(name, "") for name in ("client", "provider", "tail"))
         event = WebhookRequest(
             url=self._called(request),
@@ -114,18 +94,43 @@ class Intake:
         try:
             connector, accepted = _accept(self._connectors(client, provider), event)
         except SignatureError:
-            self.counts["refused"] += 1
-            return JSONResponse({"error": "the request does not prove where it comes from"}, 401)
+            raise Refused("refused", 401, "the request does not prove where it comes from") from None
         except Exception as problem:  # of ours: the provider must not take the event for received
-            self.counts["paused"] += 1
             log.error("a webhook to %r is put off: %s", f"{client}/{provider}"[:120], _in_words(problem))
-            return _send_again(after=300)
-        if not await self.commits.store(Event(client, provider, accepted.dedupe_key, connector.kept(event))):
-            self.counts["not_stored"] += 1
-            return _send_again(after=30)
-        self.counts["stored"] += 1
+            raise _send_again("paused", after=300) from None
+        if wait := self._rate.wait((client, provider)):
+            raise Refused("too_many", 429, "too many at once, please send again", Retry_After=str(math.ceil(wait)))
+        if not self.commits.has_room(client, provider):
+            raise _send_again("crowded", after=2)
+        kept = Event(client, provider, accepted.dedupe_key, connector.kept(event))
+        if not await self.commits.store(kept, accepted.said):
+            raise _send_again("not_stored", after=30)
         answer = accepted.answer
         return Response(answer.body, answer.status, {"content-type": answer.content_type})
+
+    async def _body(self, request: Request) -> bytes:
+        """The body; of one that is too large no more is read than the cap. Closing the connection spares us the rest."""
+        size, chunks = 0, []
+        too_large = Refused("too_large", 413, f"a webhook may hold at most {self._caps.body} bytes", Connection="close")
+        declared = request.headers.get("content-length", "")
+        if declared.isdigit() and int(declared[:20]) > self._caps.body:
+            raise too_large
+        try:
+            async with asyncio.timeout(self._caps.body_seconds):
+                async for chunk in request.stream():
+                    size += len(chunk)
+                    self._reading += len(chunk)
+                    if size > self._caps.body:
+                        raise too_large
+                    if self._reading > self._caps.reading:
+                        raise _send_again("crowded", after=2)
+                    chunks.append(chunk)
+        except BaseException as problem:
+            self._reading -= size
+            if isinstance(problem, TimeoutError):
+                raise Refused("slow", 408, "the body did not arrive", Connection="close") from None
+            raise
+        return b"".join(chunks)
 
     def _called(self, request: Request) -> str:
         """The URL the provider called. Behind a proxy this is the configured public address, never the Host header."""
@@ -138,6 +143,18 @@ class Intake:
         return JSONResponse({"ok": True, "counts": dict(self.counts)})
 
 
+def _check_head(request: Request, caps: Caps) -> None:
+    """The same answers whether or not the client exists."""
+    raw_path, query = request.scope.get("raw_path", b""), request.scope["query_string"]
+    if len(raw_path) + len(query) > caps.path:
+        raise Refused("too_large", 414, "the address is too long", Connection="close")
+    headers = request.scope["headers"]
+    if len(headers) > caps.headers or sum(len(name) + len(value) for name, value in headers) > caps.header_bytes:
+        raise Refused("too_large", 431, "the headers are too many or too long", Connection="close")
+    if "\0" in request.scope["path"]:
+        raise Refused("refused", 401, "the request does not prove where it comes from")
+
+
 def _accept(connectors: Sequence[Connector], event: WebhookRequest) -> tuple[Connector, Accepted]:
     """The first connector that takes the event. Raises SignatureError if none does."""
     for connector in connectors:
@@ -148,8 +165,8 @@ def _accept(connectors: Sequence[Connector], event: WebhookRequest) -> tuple[Con
     raise SignatureError("no connection, or no proof")
 
 
-def _send_again(*, after: int) -> Response:
-    return JSONResponse({"error": "not stored, please send again"}, 503, {"Retry-After": str(after)})
+def _send_again(counted: str, *, after: int) -> Refused:
+    return Refused(counted, 503, "not stored, please send again", Retry_After=str(after))
 
 
 def _in_words(problem: Exception) -> str:
@@ -157,25 +174,16 @@ def _in_words(problem: Exception) -> str:
     return str(problem) if isinstance(problem, ClientsFileError | KeyProblem) else type(problem).__name__
 
 
-async def _capped(request: Request) -> bytes | None:
-    """The body, or None once it is larger than the cap (read no further than that)."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > MAX_BODY:
-        return None
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY:
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
 def intake_app(
-    engine: Engine, connectors: Connectors, *, public_url: str = "", body_seconds: float = BODY_SECONDS
+    engine: Engine,
+    connectors: Connectors,
+    *,
+    public_url: str = "",
+    tokens: Tokens | None = None,
+    caps: Caps | None = None,
 ) -> Starlette:
-    """The ASGI app."""
-    intake = Intake(engine, connectors, public_url=public_url, body_seconds=body_seconds)
+    """The ASGI app. `tokens` read the links under mails; without them there are none."""
+    intake = Intake(engine, connectors, public_url=public_url, caps=caps or Caps())
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -184,14 +192,18 @@ def intake_app(
         await intake.commits.stop()
 
     methods = ["POST", "PUT"]
-    return Starlette(
-        routes=[
-            Route("/webhooks/{client}/{provider}", intake.webhook, methods=methods),
-            Route("/webhooks/{client}/{provider}/{tail:path}", intake.webhook, methods=methods),
-            Route("/healthz", intake.health),
-        ],
-        lifespan=lifespan,
-    )
+    routes = [
+        Route("/webhooks/{client}/{provider}", intake.webhook, methods=methods),
+        Route("/webhooks/{client}/{provider}/{tail:path}", intake.webhook, methods=methods),
+        Route("/healthz", intake.health),
+    ]
+    if tokens:
+        unsubscribing = Unsubscribing(engine, intake.commits, connectors, tokens)
+        routes += [
+            Route(PATH + "{token}", unsubscribing.ask, methods=["GET"]),
+            Route(PATH + "{token}", unsubscribing.end, methods=["POST"]),
+        ]
+    return Starlette(routes=routes, lifespan=lifespan)
 
 
 class CachedConnectors:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -36,17 +38,31 @@ class Stored:
     request: WebhookRequest
 
 
-def store_events(engine: Engine, events: Sequence[Event]) -> None:
-    """Store events durably, in one transaction. An event that is there already counts one receipt more, nothing else."""
-    dialect = sqlite if engine.dialect.name == "sqlite" else postgresql
-    rows = [_row(event) for event in events]
-    statement = dialect.insert(inbox)
-    statement = statement.on_conflict_do_update(
+# what else a new event changes, in the transaction that stores it
+Also = Callable[[Connection], None]
+
+
+def store_events(engine: Engine, events: Sequence[Event], also: Mapping[int, Also] | None = None) -> None:
+    """Store events durably, in one transaction. An event that is there already counts one receipt more, nothing else. `also`
+    tells, by an event's place, what follows from it if it is new."""
+    also = also or {}
+    statement = _upsert(engine.dialect.name)
+    plain = [_row(event) for place, event in enumerate(events) if place not in also]
+    with engine.begin() as connection:
+        if plain:
+            connection.execute(statement, plain)
+        for place, follows in sorted(also.items()):
+            if connection.execute(statement.returning(inbox.c.receipts), _row(events[place])).scalar_one() == 1:
+                follows(connection)
+
+
+@cache
+def _upsert(dialect: str) -> Any:
+    statement = (sqlite if dialect == "sqlite" else postgresql).insert(inbox)
+    return statement.on_conflict_do_update(
         index_elements=["client_id", "provider", "dedupe_key"],
         set_={"receipts": inbox.c.receipts + 1, "last_receipt_at": statement.excluded.last_receipt_at},
     )
-    with engine.begin() as connection:
-        connection.execute(statement, rows)
 
 
 def _row(event: Event) -> dict[str, object]:

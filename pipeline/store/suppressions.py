@@ -25,10 +25,12 @@ def suppress(
     cause: Cause,
     evidence: str,
     now: datetime,
+    since: datetime | None = None,
     in_review: bool = False,
 ) -> None:
-    """Write to this address no more, in the caller's transaction. `in_review`: the words may mean it; until a person has looked,
-    nothing is sent either. A standing suppression is never weakened to one in review."""
+    """Write to this address no more, in the caller's transaction. `since` is when they said it, if not just now. `in_review`: the
+    words may mean it; until a person has looked, nothing is sent either. A standing suppression is never weakened to one in
+    review."""
     known = _of(connection, client_id, address, channel)
     if known is not None and known["state"] == "standing":
         return
@@ -36,7 +38,7 @@ def suppress(
         "client_id": client_id,
         "address": address,
         "channel": channel,
-        "since": stamp(now),
+        "since": stamp(since or now),
         "cause": cause,
         "evidence": evidence,
         "state": "in_review" if in_review else "standing",

@@ -31,12 +31,14 @@ from sqlalchemy import event
 from connectors.base import Connector, Secret, WebhookRequest
 from connectors.http import Http, basic
 from connectors.hubspot.webhooks import signature as hubspot_signature
+from connectors.mail import sign as sign_mail
 from connectors.registry import CONNECTORS, connector_class, sandbox_provider
 from connectors.sandbox.facts import Town
 from connectors.sandbox.provider import Push, SandboxProvider, World
 from connectors.sandbox.town import make_town
 from connectors.twilio.signature import signature as twilio_signature
-from pipeline.desk.intake import MAX_BODY, CachedConnectors, intake_app
+from pipeline.desk.caps import Caps
+from pipeline.desk.intake import CachedConnectors, intake_app
 from pipeline.office import Office
 from pipeline.settings import Settings
 from pipeline.store import inbox
@@ -45,6 +47,7 @@ from tests.todays_town import small_town
 
 PUSHING = [name for name in CONNECTORS if connector_class(name).accept is not Connector.accept]
 ROOT = Path(__file__).parents[2]
+MAX_BODY = Caps().body
 
 # ---- a town, its connectors, and an intake on a socket ----
 
@@ -325,7 +328,7 @@ def test_b4_no_more_than_the_cap_is_read_of_a_body_that_never_ends(form: Connect
 
 
 def test_a_body_that_does_not_arrive_is_not_waited_for(desk_of: Callable[..., Desk], form: Connector) -> None:
-    desk = desk_of({("ridgeline", "forms"): form}, body_seconds=0.3)
+    desk = desk_of({("ridgeline", "forms"): form}, caps=Caps(body_seconds=0.3))
     with socket.create_connection(("127.0.0.1", desk.port), timeout=10) as connection:
         connection.sendall(b"POST /webhooks/ridgeline/forms HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
@@ -386,6 +389,10 @@ def signed_by(connector: Connector, url: str, body: bytes, content_type: str) ->
         from connectors.twilio.signature import fields
 
         proof = {"x-twilio-signature": twilio_signature(url, fields(request), options.auth_token.reveal())}
+    elif name == "mail":
+        stamp = str(int(time.time()))
+        given = sign_mail(options.secret.reveal(), stamp, body)
+        proof = {"x-leadtrail-signature": given, "x-leadtrail-timestamp": stamp}
     else:
         proof = signed(body, options.secret.reveal())
     return {**proof, "content-type": content_type}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from connectors.base import Secret
+from connectors.registry import CONNECTORS
 from pipeline.clients import ClientsFileError, ConnectionConfig, load_clients
 from pipeline.clients_template import TEMPLATE
 from pipeline.options import build_options, options_print, secret_lookup
@@ -79,7 +80,7 @@ def test_the_template_is_a_good_file_and_every_provider_in_it_has_good_options(s
     everything = "\n".join(line.replace("# ", "", 1) if _is_option(line) else line for line in TEMPLATE.splitlines())
     settings.clients_file.write_text(everything)
     (client,) = load_clients(settings)
-    assert len(client.connections) == 9
+    assert len(client.connections) == len(CONNECTORS)
     for connection in client.connections:
         build_options(connection, settings, lambda name: f"value of {name}")
     settings.clients_file.write_text(TEMPLATE)

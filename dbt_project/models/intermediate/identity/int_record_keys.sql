@@ -139,6 +139,10 @@ decisions as (
     select * from {{ ref('stg_leadtrail__identity_decisions') }} where {{ only_touched_records('leadtrail', 'identity_decisions') }}
 ),
 
+mails as (
+    select * from {{ ref('stg_mail__events') }} where {{ only_touched_records('mail', 'events') }}
+),
+
 own_numbers as (
     select * from {{ ref('stg_twilio__phone_numbers') }} where {{ only_touched_records('twilio', 'phone_numbers') }}
 ),
@@ -219,6 +223,8 @@ found as (
     {{ record_keys('twilio', 'messages', 'texts', {'phone': 'phone_e164', 'twilio_message': "case when phone_e164 is null then message_sid end"}, 'occurred_at') }}
     union all
     {{ record_keys('twilio', 'message_events', 'text_events', {'phone': 'phone_e164', 'twilio_message': "case when phone_e164 is null then message_sid end"}, 'counted_at') }}
+    union all
+    {{ record_keys('mail', 'events', 'mails', {'email': 'email_normalized', 'mail_event': "case when email_normalized is null then record_id end"}, 'occurred_at') }}
     union all
     {{ record_keys('twilio', 'phone_numbers', 'own_numbers', {'phone': 'phone_e164'}, 'created_at', is_own='true') }}
     {%- for side in ['a', 'b'] %}
