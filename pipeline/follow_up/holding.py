@@ -15,12 +15,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from pipeline.follow_up.tasks import NURTURE
 from pipeline.store.held import move, waiting_tasks
 from pipeline.store.holds import EVERYTHING, open_holds
 
 Row = Mapping[str, Any]
 
-NURTURE = 3  # the priority of what nobody waits for
 # which connection carries a channel
 CARRIERS: dict[str, tuple[str, ...]] = {
     "crm_task": ("hubspot",),

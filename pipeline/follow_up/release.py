@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, update
 
 from pipeline.follow_up.holding import holds_back
+from pipeline.follow_up.tasks import URGENT
 from pipeline.store.held import held_outputs, lapse, lapsed_on_hold, last_slot, let_go
 from pipeline.store.holds import clear_hold, open_holds
 from pipeline.store.outputs import Output, enqueue
@@ -102,13 +103,16 @@ def _triage_list(hold: Row, plan: Plan, now: datetime) -> Output:
         client_id=hold["client_id"],
         lead_id=None,
         channel="desk_task",
-        priority=0,
+        priority=URGENT,
         owner=hold["owner"],
         source=f"hold {hold['hold_id']}",
         recipient="",
         payload={
             "subject": f"Sort out what waited: {len(plan.left_over)} too late to send",
             "body": _in_words(hold, plan),
+            "message_class": "internal",
+            "respond_within": int(OWNER_WITHIN.total_seconds()),
+            "escalations": [{"after_seconds": int(OWNER_WITHIN.total_seconds()), "to": "agency"}],
             "hold_id": hold["hold_id"],
             "released": len(plan.go),
             "left_over": [

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from pipeline.store.engine import stamp
-from pipeline.store.schema import output_log, outputs
+from pipeline.store.outputs import note
+from pipeline.store.schema import outputs
 
 Row = Mapping[str, Any]
 
@@ -73,5 +74,4 @@ def _rows(connection: Connection, *where: ColumnElement[bool]) -> list[Row]:
 def _change(connection: Connection, row: Row, values: dict[str, Any], what: str, now: datetime) -> None:
     changed = {**values, "status_at": stamp(now), "lease_until": None}
     connection.execute(update(outputs).where(outputs.c.output_id == row["output_id"]).values(**changed))
-    told = {"output_id": row["output_id"], "at": stamp(now), "fence": row["fence"], "what": what}
-    connection.execute(insert(output_log), {**told, "code": values["reason_code"], "detail": values["reason"]})
+    note(connection, row, what, values["reason_code"], values["reason"], now)
