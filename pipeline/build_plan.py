@@ -93,6 +93,14 @@ def files_of(project: Path) -> Iterable[Path]:
             yield path
 
 
+def print_of_project() -> str:
+    """Changes with the project's files and with dbt: what was parsed under another print is not what is there."""
+    digest = hashlib.sha256(f"{version('dbt-core')} {version('dbt-duckdb')}".encode())
+    for path in files_of(PROJECT):
+        digest.update(f"{path.relative_to(PROJECT)}\x00".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 # ---- what has changed ----
 
 

@@ -55,7 +55,7 @@ def remember_town(settings: Settings, wanted: Town) -> Town:
     path = settings.home / "town.json"
     if not path.exists():
         settings.home.mkdir(parents=True, exist_ok=True)
-        wanted = replace(wanted, port=_free_port())
+        wanted = replace(wanted, port=free_port())
         path.write_text(json.dumps(wanted.__dict__))
         return wanted
     kept = Town(**json.loads(path.read_text()))
@@ -71,23 +71,31 @@ def remember_town(settings: Settings, wanted: Town) -> Town:
 def running_town(settings: Settings, town: Town) -> Iterator[dict[str, str]]:
     """Run the sandbox as its own process; give the environment that points Leadtrail at it. Its clients file and secrets are
     copied into the home, so that every other command works there too (and asks this sandbox, never a real provider)."""
-    port = town.port if _is_free(town.port) else 0
-    args = ["sandbox", "--port", str(port), "--seed", str(town.seed), "--clients", str(town.clients)]
-    args += ["--months", str(town.months), "--leads-per-month", str(town.leads_per_month), "--end", town.end]
-    with _process(settings, args, "sandbox.log", stdout=subprocess.PIPE) as process:
+    port = town.port if is_free(town.port) else 0
+    with _process(settings, sandbox_args(town, port), "sandbox.log", stdout=subprocess.PIPE) as process:
         assert process.stdout is not None  # noqa: S101  (a pipe was asked for)
         line = process.stdout.readline()
         if not line:
             raise RuntimeError(f"the sandbox did not start; see {settings.logs / 'sandbox.log'}")
-        said = json.loads(line)
-        clients, secrets = settings.home / "clients.yaml", settings.home / "secrets.env"
-        _write_private(secrets, Path(said["env"]["LEADTRAIL_SECRETS_FILE"]).read_text())
-        _write_private(clients, _pointed_here(Path(said["env"]["LEADTRAIL_CLIENTS_FILE"]).read_text(), said["env"]))
-        yield {
-            "LEADTRAIL_CLIENTS_FILE": str(clients),
-            "LEADTRAIL_SECRETS_FILE": str(secrets),
-            "LEADTRAIL_SANDBOX": f"http://127.0.0.1:{said['port']}",
-        }
+        yield point_at_town(settings, json.loads(line))
+
+
+def sandbox_args(town: Town, port: int) -> list[str]:
+    """For the `leadtrail` command."""
+    args = ["sandbox", "--port", str(port), "--seed", str(town.seed), "--clients", str(town.clients)]
+    return [*args, "--months", str(town.months), "--leads-per-month", str(town.leads_per_month), "--end", town.end]
+
+
+def point_at_town(settings: Settings, said: dict[str, Any]) -> dict[str, str]:
+    """Copy the clients file and the secrets of a sandbox into the home. `said` is the line it printed."""
+    clients, secrets = settings.home / "clients.yaml", settings.home / "secrets.env"
+    _write_private(secrets, Path(said["env"]["LEADTRAIL_SECRETS_FILE"]).read_text())
+    _write_private(clients, _pointed_here(Path(said["env"]["LEADTRAIL_CLIENTS_FILE"]).read_text(), said["env"]))
+    return {
+        "LEADTRAIL_CLIENTS_FILE": str(clients),
+        "LEADTRAIL_SECRETS_FILE": str(secrets),
+        "LEADTRAIL_SANDBOX": f"http://127.0.0.1:{said['port']}",
+    }
 
 
 def _pointed_here(clients: str, environment: dict[str, str]) -> str:
@@ -166,7 +174,7 @@ def run_demo(*, seed: int, clients: int, months: int, leads_per_month: int, cons
         _step(console, "sandbox serves eight sources", started)
         warmed = threading.Thread(target=_warm)  # imports take seconds: do them while the webhooks are sent
         warmed.start()
-        with running_intake(settings, environment, _free_port()) as intake:
+        with running_intake(settings, environment, free_port()) as intake:
             pushed = _push(console, environment["LEADTRAIL_SANDBOX"], intake, started)
         warmed.join()
         began = time.monotonic()
@@ -180,12 +188,12 @@ def _warm() -> None:
     import pipeline.definitions  # noqa: F401
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
-from importlib.metadata import version
 from pathlib import Path
 
-from pipeline.build_plan import PROJECT, files_of
+from pipeline.build_plan import print_of_project
 from pipeline.settings import Settings
 from pipeline.warehouse import BuildFailed, run_dbt
 
@@ -16,7 +14,7 @@ def manifest_path(settings: Settings) -> Path:
     """The manifest of the project as it is now; parsed first if a file of the project has changed."""
     path, print_file = settings.dbt_target / "manifest.json", settings.dbt_target / "manifest.print"
     settings.dbt_target.mkdir(parents=True, exist_ok=True)
-    wanted = _project_print()
+    wanted = print_of_project()
     with (settings.dbt_target / "manifest.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists() or not print_file.exists() or print_file.read_text() != wanted:
@@ -25,10 +23,3 @@ def manifest_path(settings: Settings) -> Path:
                 raise BuildFailed(f"dbt cannot parse the project: {outcome.exception}")
             print_file.write_text(wanted)
     return path
-
-
-def _project_print() -> str:
-    digest = hashlib.sha256(f"{version('dbt-core')} {version('dbt-duckdb')}".encode())
-    for path in files_of(PROJECT):
-        digest.update(f"{path.relative_to(PROJECT)}\x00".encode() + path.read_bytes())
-    return digest.hexdigest()

@@ -1,79 +1,165 @@
-"""`leadtrail up`: everything that runs for long, as one process group: intake, Dagster's web server and daemon, and, in a home
-that `leadtrail run` made, the sandbox town, so that schedules have someone to ask."""
+"""`leadtrail up`: everything that runs for long, under one supervisor: intake, code server, run starter, Dagster's daemon and
+pages, and, in a home that `leadtrail run` made, the sandbox town, so that schedules have someone to ask."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
-import signal
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import yaml
 from rich.console import Console
 
 from pipeline.dagster_home import prepare_dagster_home
-from pipeline.demo import Town, running_intake, running_town
+from pipeline.demo import Town, free_port, is_free, point_at_town, sandbox_args
 from pipeline.manifest import manifest_path
 from pipeline.office import Office
 from pipeline.settings import Settings
+from pipeline.supervisor import Service, Supervisor, listens
 
 ROOT = Path(__file__).parent.parent
+HERE = "127.0.0.1"  # none of the pages has a login
+_OURS = ("--module-name", "pipeline.definitions", "--location-name", "leadtrail")
+
+
+class AlreadyUp(Exception):
+    """This home is being run, or a port is somebody else's."""
 
 
 def run_everything(settings: Settings, *, port: int, intake_port: int, console: Console) -> int:
-    """Run until interrupted. Returns the exit status of Dagster."""
-    prepare_dagster_home(settings)
-    manifest_path(settings)
-    with contextlib.ExitStack() as stack:
-        town = settings.home / "town.json"
-        if town.exists():
-            kept = Town(**json.loads(town.read_text()))
-            os.environ.update(stack.enter_context(running_town(settings, kept)))
-            console.print(f"Sandbox town of seed {kept.seed} is running; schedules sync it.")
-        Office.from_env().connections()  # a mistake in the clients file is told now, not in every run
-        failed = fail_orphaned_runs()
-        if failed:
-            console.print(f"{failed} runs that died with their machine were marked as failed.")
-        intake = stack.enter_context(running_intake(settings, dict(os.environ), intake_port))
-        console.print(f"Intake  {intake}/webhooks/<client>/<provider>")
-        console.print(f"Dagster http://127.0.0.1:{port}   (Ctrl-C stops everything)")
-        with (settings.logs / "dagster.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)],
-                cwd=ROOT,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-            return _wait(process)
-
-
-def _wait(process: subprocess.Popen[bytes]) -> int:
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        os.killpg(process.pid, signal.SIGINT)
+    """Run until SIGTERM or SIGINT. Returns the exit status."""
+    with _alone(settings):
+        supervisor = Supervisor(
+            logs=settings.logs,
+            note=settings.home / "up.json",
+            cwd=ROOT,
+            tell=lambda line: console.print(line, highlight=False, soft_wrap=True),
+        )
+        supervisor.stop_on_signals()
+        if left := supervisor.stop_leftovers():
+            console.print(f"{left} processes of a Leadtrail that was killed were ended.")
+        _check_ports(port, intake_port)
         try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-        return 0
+            _start(supervisor, settings, port=port, intake_port=intake_port, console=console)
+            if not supervisor.stopping:
+                console.print(f"Intake  http://{HERE}:{intake_port}/webhooks/<client>/<provider>")
+                console.print(f"Dagster http://{HERE}:{port}   (Ctrl-C stops everything)")
+            supervisor.run()
+        finally:
+            supervisor.stop()
+            _stop_runs()
+    return 0
 
 
-def fail_orphaned_runs() -> int:
-    """Runs that a killed machine left as running would hold their slots for ever: Dagster's launcher never notices."""
+def _start(supervisor: Supervisor, settings: Settings, *, port: int, intake_port: int, console: Console) -> None:
+    prepare_dagster_home(settings)
+    manifest_path(settings)  # parsed once, before several processes want it
+    if (settings.home / "town.json").exists():
+        _start_town(supervisor, settings, console)
+    Office.from_env().connections()  # a mistake in the clients file is told now, not in every run
+    _sweep(console)
+    code_port = free_port()
+    workspace = _write_workspace(settings, code_port)
+    for service in (
+        Service("intake", _leadtrail("intake", "--port", str(intake_port)), listens(intake_port)),
+        # it listens once it has loaded the definitions
+        Service(
+            "code",
+            [*_dagster("dagster"), "api", "grpc", "--host", HERE, "--port", str(code_port), *_OURS],
+            listens(code_port),
+        ),
+        Service("runs", [sys.executable, "-m", "pipeline.run_starter"]),
+        Service("daemon", [*_dagster("dagster-daemon"), "run", "--workspace", str(workspace)]),
+        Service(
+            "dagster",
+            [*_dagster("dagster-webserver"), "--host", HERE, "--port", str(port), "--workspace", str(workspace)],
+            listens(port),
+        ),
+    ):
+        if supervisor.stopping:
+            return
+        supervisor.start(service)
+
+
+def _start_town(supervisor: Supervisor, settings: Settings, console: Console) -> None:
+    town = Town(**json.loads((settings.home / "town.json").read_text()))
+    port = town.port if is_free(town.port) else free_port()
+    log = settings.logs / "sandbox.log"
+    before = len(_said(log))
+    supervisor.start(Service("sandbox", _leadtrail(*sandbox_args(town, port)), lambda: len(_said(log)) > before))
+    if not supervisor.stopping:
+        os.environ.update(point_at_town(settings, _said(log)[-1]))
+        console.print(f"Sandbox town of seed {town.seed} is running; schedules sync it.")
+
+
+def _said(log: Path) -> list[dict[str, Any]]:
+    """What the sandboxes that wrote to this log said when they were ready."""
+    lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+    return [json.loads(line) for line in lines if line.startswith('{"port"') and line.endswith("\n")]
+
+
+def _sweep(console: Console) -> None:
     import dagster as dg
 
-    running = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
+    from pipeline.boot import sweep
+
     with dg.DagsterInstance.get() as instance:
-        runs = instance.get_runs(dg.RunsFilter(statuses=running))
-        for run in runs:
-            instance.report_run_failed(run, "Its process died with the machine; Leadtrail was started again.")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    return len(runs)
+        swept = sweep(instance)
+    if swept.failed:
+        console.print(f"{len(swept.failed)} runs whose process was gone were marked as failed, and their slots freed.")
+
+
+def _stop_runs() -> None:
+    import dagster as dg
+
+    from pipeline.boot import stop_runs
+
+    if os.environ.get("DAGSTER_HOME"):
+        with dg.DagsterInstance.get() as instance:
+            stop_runs(instance)
+
+
+def _leadtrail(*args: str) -> list[str]:
+    return [sys.executable, "-m", "pipeline.cli", *args]
+
+
+def _dagster(name: str) -> list[str]:
+    """Ours, whatever is on PATH; the interpreter is named because a script's first line can't hold a long path."""
+    return [sys.executable, str(Path(sys.executable).with_name(name))]
+
+
+def _write_workspace(settings: Settings, port: int) -> Path:
+    path = settings.dagster_home / "workspace.yaml"
+    server = {"host": HERE, "port": port, "location_name": "leadtrail"}
+    path.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
+    return path
+
+
+def _check_ports(*ports: int) -> None:
+    for port in ports:
+        if not is_free(port):
+            raise AlreadyUp(f"Port {port} is taken. Stop what listens there, or choose another (see --help).")
+
+
+@contextlib.contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Two daemons over one home would start everything twice. The lock dies with its process."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with (settings.home / "up.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            who = file.read().strip() or "unknown"
+            raise AlreadyUp(
+                f"Leadtrail is running in {settings.home} already (process {who}). Stop it first."
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.build_plan import BUILD, PROJECT, begin, finish, forget, plan_build
+from pipeline.build_plan import BUILD, PROJECT, begin, finish, forget, plan_build, print_of_project
 from pipeline.build_record import note_build
 from pipeline.settings import Settings
 
@@ -72,6 +72,25 @@ def sole_writer(settings: Settings, *, wait: bool = True) -> Iterator[None]:
         yield
 
 
+_kept: list[tuple[str, Any]] = []  # (print of the project, its manifest)
+
+
+def keep_manifest(settings: Settings) -> None:
+    """Parse the project now; the next dbt command of this process, or of a copy of it, need not."""
+    printed = print_of_project()
+    outcome = run_dbt(settings, ["parse"])
+    if outcome.success:
+        _kept[:] = [(printed, outcome.result)]
+
+
+def _take_manifest() -> Any:
+    """A command leaves compiled code in the manifest: it serves once. None if the project has changed since."""
+    if not _kept:
+        return None
+    printed, manifest = _kept.pop()
+    return manifest if printed == print_of_project() else None
+
+
 def run_dbt(settings: Settings, args: Sequence[str], *, on_event: Callable[[Any], None] | None = None) -> Any:
     """Run a dbt command in this process. Returns dbt's own result object."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager  # dbt takes 2.7 s to import
@@ -82,7 +101,7 @@ def run_dbt(settings: Settings, args: Sequence[str], *, on_event: Callable[[Any]
     before = {name: os.environ.get(name) for name in dbt_environment(settings)}
     os.environ.update(dbt_environment(settings))
     try:
-        return dbtRunner(callbacks=[on_event] if on_event else []).invoke(
+        return dbtRunner(_take_manifest(), callbacks=[on_event] if on_event else []).invoke(
             [*args, "--quiet", "--log-level-file", "info"]
         )
     finally:
