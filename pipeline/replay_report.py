@@ -26,9 +26,9 @@ _COLUMNS = (
     ("stopped", "stopped"),
     ("too late", "expired"),
     ("refused", "refused"),
-    ("not due yet", "later"),
+    ("later", "later"),
     ("would go", "sent"),
-    ("of these moved", "moved"),
+    ("moved", "moved"),
 )
 
 

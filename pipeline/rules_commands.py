@@ -193,7 +193,7 @@ def rules_resume(rule: RuleName, by: By, client: Client = HOUSE, why: Why = "") 
 
 @rules_app.command("retire")
 def rules_retire(rule: RuleName, by: By, client: Client = HOUSE, version: WhichVersion = "", why: Why = "") -> None:
-    """End a version (the one in force, if none is named): nobody new goes through it. A client's own gives way to the house's."""
+    """End a version (the one in force, if none is named). Leads in flight finish, unless it was paused before."""
     office = _office(client)
     with office.engine.begin() as connection:
         in_force = rule_book.in_force(rule_book.moves_of(connection, rule), client, rule)

@@ -45,6 +45,12 @@ class Course:
 
     intervals: tuple[Interval, ...]
     state: Literal["enabled", "paused", "retired"]
+    silenced: frozenset[str] = frozenset()
+
+    def is_silent(self, version: str) -> bool:
+        """Whether leads in flight on this version get nothing for now. Who paused a version and then replaced or retired it did
+        not mean it to go on."""
+        return self.state == "paused" or version in self.silenced
 
 
 @dataclass
@@ -52,16 +58,21 @@ class _Side:
     """The house's rule, or the client's own, while the log is read."""
 
     version: str | None = None
-    is_paused: bool = False
     pinned: dict[str, str] = field(default_factory=dict)
+    paused: set[str] = field(default_factory=set)  # also those that were paused when they were replaced or retired
+
+    @property
+    def is_paused(self) -> bool:
+        return self.version in self.paused
 
     def take(self, move: Move) -> None:
         if move.state == "enabled":
-            self.version, self.is_paused, self.pinned[move.version] = move.version, False, move.at
-        elif move.version == self.version and move.state == "paused":
-            self.is_paused = True
-        elif move.version == self.version and move.state == "retired":
-            self.version, self.is_paused = None, False
+            self.version, self.pinned[move.version] = move.version, move.at
+            self.paused.discard(move.version)
+        elif move.state == "paused":
+            self.paused.add(move.version)
+        elif move.state == "retired" and move.version == self.version:
+            self.version = None
 
 
 def course(moves: Iterable[Move], client_id: str) -> Course:
@@ -94,10 +105,12 @@ def course(moves: Iterable[Move], client_id: str) -> Course:
         for (whose, version, start), end in zip(spans, ends, strict=True)
         if start != end  # replaced in the same moment: it was never in force
     ]
+    of_house = {one.version for one in intervals if one.whose == HOUSE}
+    silenced = frozenset(own.paused | (of_house if left_out else house.paused))
     if not spans or ends[-1] is not None:
-        return Course(tuple(intervals), "retired")
+        return Course(tuple(intervals), "retired", silenced)
     is_paused = own.is_paused if own.version else house.is_paused or left_out
-    return Course(tuple(intervals), "paused" if is_paused else "enabled")
+    return Course(tuple(intervals), "paused" if is_paused else "enabled", silenced)
 
 
 def _pinned_at(side: _Side, whose: str, version: str, taken_up_at: str) -> str:

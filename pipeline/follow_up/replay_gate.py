@@ -10,7 +10,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 import duckdb
@@ -31,11 +31,6 @@ from pipeline.follow_up.gate_facts import (
 from pipeline.follow_up.rule_file import TASKS
 from pipeline.follow_up.template_file import Template
 
-KINDS = {
-    "missed_call": MISSED_CALL_TEXT,
-    "missed_call_after_hours": MISSED_CALL_TEXT,
-    "opt_out_or_help": OPT_OUT_CONFIRMATION,
-}
 _INBOUND = {
     "call_answered": "call",
     "call_missed": "call",
@@ -83,6 +78,7 @@ class Past:
 
     contacts: Mapping[str, Mapping[str, Any]]  # by lead
     events: Mapping[str, Sequence[Happened]]  # by person, in order
+    holidays: Mapping[str, frozenset[date]]  # by client; "*" for all
 
     @classmethod
     def read(cls, connection: duckdb.DuckDBPyConnection, steps: Iterable[Mapping[str, Any]]) -> Past:
@@ -105,7 +101,14 @@ class Past:
             [people, [*_INBOUND, *_OTHERS]],
         ).fetchall():
             events[person].append(Happened(kind, _utc(at), _utc(known_at), cents or 0))
-        return cls(contacts, events)
+        days: dict[str, set[date]] = defaultdict(set)
+        asked = "select client_id, cast(day as date) from warehouse.seeds.holidays"
+        for client_id, day in connection.execute(asked).fetchall():
+            days[client_id].add(day)
+        return cls(contacts, events, {client_id: frozenset(theirs) for client_id, theirs in days.items()})
+
+    def closed_on(self, client_id: str) -> frozenset[date]:
+        return self.holidays.get("*", frozenset()) | self.holidays.get(client_id, frozenset())
 
     def recipient(self, lead_id: str, person_id: str, now: datetime) -> Recipient:
         contact = self.contacts.get(lead_id, {})
@@ -213,7 +216,7 @@ def _message(step: Mapping[str, Any], template: Template, rules: ClientRules, pa
     return Message(
         channel="sms" if step["channel"] == "text" else "email",
         message_class=template.message_class,  # type: ignore[arg-type]  # never internal: a message's words are not
-        kind=KINDS.get(str(step["trigger"]), str(step["rule"])),
+        kind=_kind(step),
         text=f"{subject}\n{body}",
         template=template.name,
         template_hash=template.version,
@@ -223,6 +226,13 @@ def _message(step: Mapping[str, Any], template: Template, rules: ClientRules, pa
         expires_at=_utc(step["expires_at"]),
         unsubscribe_url=_UNSUBSCRIBE if step["channel"] == "email" else "",
     )
+
+
+def _kind(step: Mapping[str, Any]) -> str:
+    """As `gate` has it."""
+    if step["trigger"] in ("missed_call", "missed_call_after_hours") and step["channel"] == "text":
+        return MISSED_CALL_TEXT
+    return OPT_OUT_CONFIRMATION if step["trigger"] == "opt_out_or_help" else str(step["template"])
 
 
 def _is_payment(one: Happened) -> bool:

@@ -129,8 +129,9 @@ def _fates(
     urgent = urgent_rows(connection, ids, period, besides=rule.rule)
     with history.open() as past:
         steps = history.steps(past, RuleRows([*own.rules, *urgent.rules], [*own.steps, *urgent.steps]), rule.rule)
-        rules = {one.client_id: _as_set_up(one, words) for one in clients}
-        return fates(steps, Past.read(past, steps), words, rules)
+        facts = Past.read(past, steps)
+    rules = {one.client_id: _as_set_up(one, words, facts.closed_on(one.client_id)) for one in clients}
+    return fates(steps, facts, words, rules)
 
 
 def _words(
@@ -154,7 +155,7 @@ def _words(
     return words, [f"template {name} is not approved" for name in sorted(unapproved)]
 
 
-def _as_set_up(client: ClientConfig, words: Words) -> ClientRules:
+def _as_set_up(client: ClientConfig, words: Words, holidays: frozenset[date]) -> ClientRules:
     """What the client set, with what a person still has to do taken as done."""
     settings = client.follow_up
     return ClientRules(
@@ -166,7 +167,7 @@ def _as_set_up(client: ClientConfig, words: Words) -> ClientRules:
         },
         hours=ClientHours(
             zone=client.timezone,
-            holidays=frozenset(map(date.fromisoformat, settings.holidays)),
+            holidays=holidays | {date.fromisoformat(day) for day in settings.holidays},
             promotional=settings.promotional,
             grace=settings.grace,
         ),

@@ -250,7 +250,8 @@ def resume(connection: Connection, client_id: str, rule: str, *, by: str, note: 
 
 
 def retire(connection: Connection, version: Version, *, by: str, note: str, now: datetime) -> None:
-    """End a version for good. A client's own gives way to the house's again."""
+    """Let nobody new into a version. Leads in flight finish, unless it was paused before. A client's own gives way to the
+    house's again."""
     _one_at_a_time(connection)
     _known_state(connection, version)
     _move(connection, version, "retired", by=by, note=note, now=now)

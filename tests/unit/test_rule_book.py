@@ -242,6 +242,41 @@ def test_a_pause_ends_no_interval_and_shows_in_every_row(connection: Connection)
     assert in_force(connection) == [(version.version, stamp(0), None, "enabled")]
 
 
+def silent(connection: Connection, client_id: str = "acme") -> set[str]:
+    course = rule_book.courses(rule_book.moves_of(connection), client_id)["quote"]
+    return {one.version for one in course.intervals if course.is_silent(one.version)}
+
+
+def test_leads_in_flight_finish_on_a_version_that_was_replaced_but_not_on_one_that_was_paused_first(
+    connection: Connection,
+) -> None:
+    approved(connection, words())
+    first = enabled(connection, rule())
+    second = enabled(connection, rule(90000), at=1)
+    assert silent(connection) == set()
+    rule_book.pause(connection, HOUSE, "quote", by="dana", note="wrong words", now=hour(2))
+    assert silent(connection) == {first.version, second.version}, "a pause is of the whole rule"
+    rule_book.roll_back(connection, HOUSE, "quote", by="dana", note="", now=hour(3))
+    assert silent(connection) == {second.version}
+    rule_book.enable(connection, second, by="dana", note="", now=hour(4))
+    assert silent(connection) == set()
+
+
+def test_leads_in_flight_stay_silent_when_a_paused_rule_is_retired_or_left_for_ones_own(
+    connection: Connection,
+) -> None:
+    approved(connection, words())
+    house = enabled(connection, rule())
+    rule_book.pause(connection, "acme", "quote", by="dana", note="", now=hour(1))
+    own = enabled(connection, rule(90000), "acme", at=2)
+    assert silent(connection) == {house.version}
+    rule_book.pause(connection, "acme", "quote", by="dana", note="", now=hour(3))
+    rule_book.retire(connection, own, by="dana", note="", now=hour(4))
+    rule_book.resume(connection, "acme", "quote", by="dana", note="", now=hour(5))
+    assert silent(connection) == {own.version}
+    assert silent(connection, "other") == set()
+
+
 def test_a_retired_rule_takes_nobody_in_any_more(connection: Connection) -> None:
     approved(connection, words())
     version = enabled(connection, rule())
