@@ -42,9 +42,9 @@ KINDS: Mapping[Cause, Kind] = {
     "credential": Kind(credential.find, credential.RECOVERY),
     "webhook": Kind(webhook.find, webhook.RECOVERY),
     "import": Kind(imports.find, imports.RECOVERY),
-    "delivery": Kind(delivery.find, delivery.RECOVERY),
     "privacy": Kind(privacy.find, privacy.RECOVERY, ends_by_itself=False),
     "compliance": Kind(compliance.find, compliance.RECOVERY, ends_by_itself=False),
+    "delivery": Kind(delivery.find, delivery.RECOVERY),
 }
 
 

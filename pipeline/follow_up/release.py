@@ -17,7 +17,7 @@ from sqlalchemy import Connection, update
 
 from pipeline.follow_up.holding import holds_back
 from pipeline.follow_up.tasks import URGENT
-from pipeline.store.held import held_outputs, lapse, lapsed_on_hold, last_slot, let_go
+from pipeline.store.held import NOT_APPROVED, held_outputs, lapse, lapsed_on_hold, last_slot, let_go
 from pipeline.store.holds import clear_hold, open_holds
 from pipeline.store.outputs import Output, enqueue
 from pipeline.store.schema import holds
@@ -49,7 +49,8 @@ def plan_release(connection: Connection, hold: Row, now: datetime) -> Plan:
     free = [
         row
         for row in held_outputs(connection, hold["client_id"])
-        if not any(holds_back(one, channel=row["channel"], priority=row["priority"]) for one in others)
+        if (row["reason_code"] != NOT_APPROVED or hold["cause"] == "compliance")
+        and not any(holds_back(one, channel=row["channel"], priority=row["priority"]) for one in others)
     ]
     too_late = [
         row

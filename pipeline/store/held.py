@@ -14,14 +14,16 @@ from pipeline.store.schema import outputs
 
 Row = Mapping[str, Any]
 
-ON_HOLD = "on_hold"  # reason codes, of what is held, of what was let go, of what was moved
-RELEASED = "released"
-MOVED = "to_the_desk"
+ON_HOLD = "on_hold"  # reason codes: of what is held,
+NOT_APPROVED = "texting_not_approved"  # of what the gate held before there was a hold,
+RELEASED = "released"  # of what was let go,
+MOVED = "to_the_desk"  # of what was moved
 
 
 def held_outputs(connection: Connection, client_id: str) -> list[Row]:
     """Everything of a client that is held back by some hold, most urgent first, then what lapses first."""
-    return _rows(connection, outputs.c.client_id == client_id, outputs.c.reason_code == ON_HOLD, _WAITING)
+    held = outputs.c.reason_code.in_((ON_HOLD, NOT_APPROVED))
+    return _rows(connection, outputs.c.client_id == client_id, held, _WAITING)
 
 
 def lapsed_on_hold(connection: Connection, client_id: str, since: str) -> list[Row]:

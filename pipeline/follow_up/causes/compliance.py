@@ -1,4 +1,4 @@
-"""Texting that is no longer allowed: the client's 10DLC registration was approved and is not any more, or carriers say so."""
+"""Texting that is not, or no longer, allowed: the client's 10DLC registration is not approved, or carriers refuse our texts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from sqlalchemy import func, select
 
 from pipeline.follow_up.causes.trouble import House, Trouble
+from pipeline.store.held import NOT_APPROVED
 from pipeline.store.schema import outputs
 
 RECOVERY = (
@@ -18,27 +19,28 @@ FILTERED = 30007  # taken for spam
 
 
 def find(house: House) -> list[Trouble]:
-    return _withdrawn(house) + _refused_by_carriers(house)
+    return _not_approved(house) + _refused_by_carriers(house)
 
 
-def _withdrawn(house: House) -> list[Trouble]:
-    """We have texted for this client, so it was approved."""
+def _not_approved(house: House) -> list[Trouble]:
+    """Of clients for whom texts go out, or would. Those for whom nobody texts need no approval."""
+    wanted = (outputs.c.status == "delivered") | (outputs.c.reason_code == NOT_APPROVED)
     query = (
         select(outputs.c.client_id, func.max(outputs.c.status_at).label("at"))
-        .where(outputs.c.channel == "text", outputs.c.status == "delivered")
+        .where(outputs.c.channel == "text", wanted)
         .group_by(outputs.c.client_id)
     )
     with house.engine.connect() as connection:
-        texted = {row.client_id: row.at for row in connection.execute(query)}
+        texts = {row.client_id: row.at for row in connection.execute(query)}
     return [
         Trouble(
             client.client_id,
             "text",
-            f"The clients file says texting: {client.follow_up.texting}; it was approved when the last text went out.",
-            datetime.fromisoformat(texted[client.client_id]),
+            f"The 10DLC registration is {client.follow_up.texting}, as the clients file says, and there are texts to send.",
+            datetime.fromisoformat(texts[client.client_id]),
         )
         for client in house.clients
-        if client.client_id in texted and client.follow_up.texting != "approved"
+        if client.client_id in texts and client.follow_up.texting != "approved"
     ]
 
 
