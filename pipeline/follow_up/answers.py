@@ -41,12 +41,12 @@ def hear(connection: Connection, published: Published, now: datetime) -> tuple[l
 def _done_in_the_crm(connection: Connection, published: Published, now: datetime) -> list[str]:
     rows = _open(connection, now, outputs.c.channel == "crm_task", outputs.c.provider_ref.is_not(None))
     done = published.events(
-        "select client_id, reference, min(occurred_at) as at from timeline.fct_lead_events "
+        "select client_id, reference, min(occurred_at) as said_at from timeline.fct_lead_events "
         "where event_type in ('task_completed', 'task_deleted') and reference in (select unnest($refs)) "
         "group by client_id, reference",
         refs=sorted({row["provider_ref"] for row in rows}),
     )
-    known = {(one["client_id"], one["reference"]): one["at"] for one in done}
+    known = {(one["client_id"], one["reference"]): one["said_at"] for one in done}
     return [
         taken
         for row in rows
@@ -66,7 +66,7 @@ def _spoken_to(connection: Connection, published: Published, now: datetime) -> l
     for client_id, ours in by_client.items():
         current = published.current_leads(client_id, [row["lead_id"] for row in ours])
         signs = published.events(
-            f"select lead_id, event_type, occurred_at as at, {SPOKEN} as is_ours from timeline.fct_lead_events "  # noqa: S608
+            f"select lead_id, event_type, occurred_at as said_at, {SPOKEN} as is_ours from timeline.fct_lead_events "  # noqa: S608
             "where client_id = $client and lead_id in (select unnest($leads)) and occurred_at > $since "
             f"and ({SPOKEN} or {REPLIED}) order by occurred_at, event_id",
             client=client_id,
@@ -77,8 +77,8 @@ def _spoken_to(connection: Connection, published: Published, now: datetime) -> l
             queued = datetime.fromisoformat(row["created_at"])
             for sign in signs:
                 counts = sign["is_ours"] or row["output_type"] == "message"
-                if counts and sign["lead_id"] == current[row["lead_id"]] and sign["at"] > queued:
-                    said = f"{sign['event_type'].replace('_', ' ').capitalize()} at {sign['at']:%Y-%m-%d %H:%M} UTC."
+                if counts and sign["lead_id"] == current[row["lead_id"]] and sign["said_at"] > queued:
+                    said = f"{sign['event_type'].replace('_', ' ').capitalize()} at {sign['said_at']:%Y-%m-%d %H:%M} UTC."
                     taken += take_up(connection, row["output_id"], now, because=said)
                     break
     return taken

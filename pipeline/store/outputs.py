@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, Select, and_, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, func, insert, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.store.engine import stamp
@@ -126,14 +126,11 @@ def claim(
     stored with its reason: "why was this not sent" always has an answer. `busy`: (client, channel) pairs to leave alone."""
     at, claimed = stamp(now), []
     with engine.begin() as connection:
-        due = and_(
-            outputs.c.status.in_(("pending", "retrying")),
-            outputs.c.due_at <= at,
-            outputs.c.next_attempt_at <= at,
-            *([outputs.c.channel.in_(channels)] if channels else []),
-            *([tuple_(outputs.c.client_id, outputs.c.channel).not_in(list(busy))] if busy else []),
+        query = (
+            select(outputs)
+            .where(_due(at, channels, busy))
+            .order_by(outputs.c.priority, outputs.c.due_at, outputs.c.output_id)
         )
-        query = select(outputs).where(due).order_by(outputs.c.priority, outputs.c.due_at, outputs.c.output_id)
         rows = _rows(connection, query.limit(limit).with_for_update(skip_locked=True))
         for row in rows:
             ruling = gate(connection, row, now)
@@ -150,6 +147,13 @@ def claim(
             else:
                 _end(connection, row, ruling.status, ruling.code, ruling.reason, now)
     return claimed
+
+
+def anything_due(engine: Engine, now: datetime, *, busy: Collection[tuple[str, str]] = ()) -> bool:
+    """Whether there is something that could be claimed, as far as its time goes."""
+    with engine.connect() as connection:
+        query = select(outputs.c.output_id).where(_due(stamp(now), (), busy)).limit(1)
+        return connection.execute(query).first() is not None
 
 
 def begin_sending(engine: Engine, claimed: Claimed, gate: Gate, now: datetime) -> bool:
@@ -334,6 +338,16 @@ def counts(connection: Connection, client_id: str = "") -> dict[tuple[str, str],
 
 def _rows(connection: Connection, query: Select[Any]) -> list[Mapping[str, Any]]:
     return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _due(at: str, channels: Sequence[str], busy: Collection[tuple[str, str]]) -> ColumnElement[bool]:
+    return and_(
+        outputs.c.status.in_(("pending", "retrying")),
+        outputs.c.due_at <= at,
+        outputs.c.next_attempt_at <= at,
+        *([outputs.c.channel.in_(channels)] if channels else []),
+        *([tuple_(outputs.c.client_id, outputs.c.channel).not_in(list(busy))] if busy else []),
+    )
 
 
 def _first(connection: Connection, query: Select[Any]) -> Mapping[str, Any] | None:
