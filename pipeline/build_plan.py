@@ -30,7 +30,7 @@ CODE_FOLDERS = ("models", "macros", "seeds")
 # unit tests say the same whatever the rows are: they are run when the code is tested, not when a warehouse is built
 BUILD = ("build", "--exclude-resource-type", "unit_test")
 NEVER = "none"  # no code has this print
-FIXED = ("timezone", "joined_on")  # what rows made earlier have taken from the clients file
+FIXED = ("timezone", "joined_on", "high_value_cents")  # what rows made earlier have taken from the clients file
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,9 @@ def plan_build(settings: Settings, *, full_refresh: bool = False) -> Plan:
     if built.get("code") != now["code"]:
         return Plan(True, None, "models, macros or seeds are not those the warehouse was built with", now)
     if changed := _changed_clients(built.get("clients", {}), now["clients"]):
-        return Plan(True, None, f"the time zone or joining day of {', '.join(changed[:5])} has changed", now)
+        return Plan(
+            True, None, f"the time zone, joining day or high value of {', '.join(changed[:5])} has changed", now
+        )
     try:
         with duckdb.connect(str(settings.warehouse), read_only=True) as warehouse:
             return _build_on(settings, warehouse, built, now)
@@ -208,5 +210,5 @@ def _state(settings: Settings) -> dict[str, Any]:
     prints = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(directory.glob("*.parquet"))}
     if "clients" in prints:
         rows = pq.read_table(directory / "clients.parquet").to_pylist()
-        clients = {row["client_id"]: [row[name] for name in FIXED] for row in rows}
+        clients = {row["client_id"]: [row.get(name) for name in FIXED] for row in rows}
     return {"code": code.hexdigest(), "project": project.hexdigest(), "clients": clients, "directory": prints}

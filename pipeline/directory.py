@@ -14,7 +14,8 @@ from pipeline.clients import ClientConfig
 from pipeline.follow_up.export import NO_RULES, RuleRows
 from pipeline.store.connections import ConnectionState
 
-_CLIENTS = ("client_id", "name", "timezone", "owner", "joined_on")
+_CLIENTS = ("client_id", "name", "timezone", "owner", "joined_on", "high_value_cents")
+_NUMBERS = ("high_value_cents", "records_last_run")
 _CONNECTIONS = (
     "client_id",
     "provider",
@@ -39,7 +40,7 @@ def write_directory(
     """Replace `clients.parquet`, `connections.parquet` and the files of the rules. Every configured connection that is read
     from has a row, synced or not."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "clients.parquet", _CLIENTS, [{c: getattr(one, c) for c in _CLIENTS} for one in clients])
+    _write(folder / "clients.parquet", _CLIENTS, [_of_client(one) for one in clients])
     rows = []
     for client in clients:
         for connection in client.connections:
@@ -58,8 +59,13 @@ def write_directory(
     rules.write(folder)
 
 
+def _of_client(client: ClientConfig) -> dict[str, object]:
+    set_for_follow_up = {"high_value_cents": client.follow_up.high_value_cents}
+    return {name: set_for_follow_up.get(name, getattr(client, name, None)) for name in _CLIENTS}
+
+
 def _write(path: Path, columns: tuple[str, ...], rows: list[dict[str, object]]) -> None:
-    schema = pa.schema([(name, pa.int64() if name == "records_last_run" else pa.string()) for name in columns])
+    schema = pa.schema([(name, pa.int64() if name in _NUMBERS else pa.string()) for name in columns])
     temporary = path.with_suffix(".tmp")
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
     os.replace(temporary, path)

@@ -113,6 +113,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
             "timezone": "America/Chicago",
             "owner": "dana",
             "joined_on": "2026-02-01",
+            "high_value_cents": 250_000,
         }
         for number in range(MOST_WORLDS)
     ]

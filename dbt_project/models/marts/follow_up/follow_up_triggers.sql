@@ -9,7 +9,7 @@ with events as (
 
 clients as (
     select
-        clients.client_id, clients.timezone, cast(nullif(clients.joined_on, '') as date) as joined_on,
+        clients.client_id, clients.timezone, cast(nullif(clients.joined_on, '') as date) as joined_on, clients.high_value_cents,
         coalesce(hours.client_id, '*') as hours_of
     from {{ source('leadtrail', 'clients') }} as clients
     left join (select distinct client_id from {{ ref('business_hours') }}) as hours on clients.client_id = hours.client_id
@@ -28,6 +28,7 @@ told as (
     select
         events.*,
         urgent_words.urgency_rank,
+        clients.high_value_cents,
         min(case when events.event_type = 'payment_received' and events.value_cents > 0 then events.occurred_at end) over person_until as first_paid_at,
         sum(case
             when events.event_type in ('invoice_issued', 'credit_issued') then events.value_cents
@@ -45,6 +46,7 @@ told as (
         row_number() over (partition by events.lead_id, events.is_enquiry order by events.occurred_at, events.event_id) as place,
         row_number() over (partition by events.lead_id, events.event_type order by events.occurred_at desc, events.event_id desc) as place_of_type_from_last
     from events
+    inner join clients on events.client_id = clients.client_id
     left join urgent_words on events.event_id = urgent_words.event_id
     window
         person_until as (partition by events.person_id order by events.occurred_at, events.event_id rows between unbounded preceding and current row),
@@ -67,8 +69,8 @@ triggered as (
     {#- each kind: condition, what the waiting counts from, from when on signs of life count, and how it is told #}
     {%- set day = "* interval '1' day" %}
     {%- set kinds = {
-        'urgent_lead': ("is_enquiry and event_type <> 'call_answered' and (urgency_rank = 1 or first_paid_at < occurred_at or value_cents >= " ~ var('high_value_cents') ~ ")
-            or (event_type = 'crm_deal_opened' and value_cents >= " ~ var('high_value_cents') ~ ")", 'occurred_at', 'occurred_at'),
+        'urgent_lead': ("is_enquiry and event_type <> 'call_answered' and (urgency_rank = 1 or first_paid_at < occurred_at or value_cents >= high_value_cents)
+            or (event_type = 'crm_deal_opened' and value_cents >= high_value_cents)", 'occurred_at', 'occurred_at'),
         'missed_call': ("event_type in (" ~ unanswered ~ ")", 'occurred_at + coalesce(duration_seconds, 0) * interval \'1\' second', 'occurred_at'),
         'missed_call_after_hours': ("event_type in (" ~ unanswered ~ ")", 'occurred_at + coalesce(duration_seconds, 0) * interval \'1\' second', 'occurred_at'),
         'form_received': ("event_type in ('form_submitted', 'quote_requested')", 'occurred_at', 'occurred_at'),
