@@ -44,8 +44,10 @@ KINDS: Mapping[Cause, Kind] = {
     "import": Kind(imports.find, imports.RECOVERY),
     "privacy": Kind(privacy.find, privacy.RECOVERY, ends_by_itself=False),
     "compliance": Kind(compliance.find, compliance.RECOVERY, ends_by_itself=False),
-    "delivery": Kind(delivery.find, delivery.RECOVERY),
+    # it ends by itself after a rest; that nothing fails while nothing is sent proves nothing
+    "delivery": Kind(delivery.find, delivery.RECOVERY, ends_by_itself=False),
 }
+RESTED = "It has rested; deliveries are tried again."
 
 
 @dataclass
@@ -105,7 +107,8 @@ def _end(
 ) -> None:
     """End a hold whose cause is gone, if its rule lets it end by itself; else say that a person may."""
     because = _over(house, hold, trouble, states)
-    if because and hold["opened_by"] == LEADTRAIL and KINDS[hold["cause"]].ends_by_itself:
+    by_itself = KINDS[hold["cause"]].ends_by_itself or because == RESTED
+    if because and hold["opened_by"] == LEADTRAIL and by_itself:
         if release(connection, hold, house.now, by=LEADTRAIL, note=because):
             done.cleared.append(hold["open_key"])
         return
@@ -121,7 +124,7 @@ def _over(house: House, hold: Row, trouble: Trouble | None, states: Mapping[tupl
     """Why a hold may end; "" while it may not."""
     if trouble is not None:
         rested = house.now - datetime.fromisoformat(hold["opened_at"]) >= house.limits.rest
-        return "It has rested; deliveries are tried again." if trouble.passes and rested else ""
+        return RESTED if trouble.passes and rested else ""
     if hold["cause"] in DO_NOT_KNOW and not _caught_up(house, hold, states.get((hold["client_id"], hold["scope"]))):
         return ""
     return "The cause is gone."

@@ -272,17 +272,28 @@ def test_what_fails_because_of_its_recipient_says_nothing_about_the_channel(home
     assert home.look().opened == []
 
 
-def test_one_answer_that_we_may_not_send_holds_the_channel_for_a_person(home: Home) -> None:
-    sends(home, NOW, good, 15)
-    sends(home, NOW + MINUTE, lambda e, one, at: failed(e, one, "sender", "21606", at), 1)
-    assert home.look(NOW + MINUTE).opened == ["ridgeline|text|delivery"]
-    assert home.look(NOW + 2 * HOUR).cleared == []
+@pytest.mark.parametrize(
+    ("channel", "code", "held"),
+    [
+        ("email", "sender", "ridgeline|email|delivery"),
+        ("text", "filtered", "ridgeline|text|delivery"),
+        ("text", "sender", "ridgeline|text|compliance"),
+    ],
+)
+def test_one_answer_that_we_may_not_send_holds_the_channel_for_a_person(
+    home: Home, channel: str, code: str, held: str
+) -> None:
+    sends(home, NOW, good, 15, channel)
+    sends(home, NOW + MINUTE, lambda e, one, at: failed(e, one, code, "No.", at), 1, channel)
+    assert home.look(NOW + MINUTE).opened == [held]
+    look = home.look(NOW + 2 * HOUR)
+    assert (look.cleared, look.clearable) == ([], [])
 
 
 def test_texting_that_was_approved_and_is_no_longer_holds_texts_until_a_person_has_looked(home: Home) -> None:
     clients = home.settings.clients_file
     clients.write_text(CLIENTS.replace("approved", "withdrawn"))
-    assert home.look(NOW).opened == [], "never texted: the gate refuses, and that is all"
+    assert home.look(NOW).opened == [], "nobody texts for them"
     sends(home, NOW, good, 1)
     assert home.look(NOW).opened == ["ridgeline|text|compliance"]
     clients.write_text(CLIENTS)
@@ -292,6 +303,30 @@ def test_texting_that_was_approved_and_is_no_longer_holds_texts_until_a_person_h
     home.look(NOW + 2 * HOUR)
     with home.engine.connect() as connection:
         assert connection.execute(select(holds.c.clearable_at)).scalar() is None, "it is back: not to be ended"
+
+
+def test_texts_that_the_gate_held_before_anybody_looked_are_let_go_with_the_hold(home: Home) -> None:
+    home.settings.clients_file.write_text(CLIENTS.replace("approved", "pending"))
+    one = home.queue("text")
+    claim(home.engine, lambda *_: Ruling("refuse", "texting_not_approved", "pending", status="held"), now=NOW)
+    assert home.look(NOW + MINUTE).opened == ["ridgeline|text|compliance"]
+    with home.engine.begin() as connection:
+        [standing] = open_holds(connection)
+        release(connection, standing, NOW + HOUR, by="dana", note="Approved.")
+    assert (home.row(one)["status"], home.row(one)["reason_code"]) == ("pending", "released")
+
+
+def test_a_token_that_may_read_but_not_write_is_not_cleared_by_reading(home: Home) -> None:
+    home.synced("hubspot", "ok", NOW - DAY)
+    home.queue("task", "crm_task")
+    [task] = claim(home.engine, allow, now=NOW)
+    retry(home.engine, task, "credential", "403", NOW)
+    home.look(NOW)
+    home.synced("hubspot", "ok", NOW + HOUR)
+    assert home.look(NOW + HOUR).cleared == []
+    home.synced("hubspot", "needs_person", NOW + 2 * HOUR)
+    home.synced("hubspot", "ok", NOW + 3 * HOUR)
+    assert home.look(NOW + 3 * HOUR).cleared == ["ridgeline|hubspot|credential"]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from sqlalchemy import func, select
 
 from pipeline.follow_up.causes.trouble import House, Trouble
+from pipeline.store.engine import stamp
 from pipeline.store.held import NOT_APPROVED
-from pipeline.store.schema import outputs
+from pipeline.store.schema import output_log, outputs
 
 RECOVERY = (
     "Settle the registration with the client and in the Twilio console, set `texting: approved` again in the clients file, "
@@ -19,7 +20,7 @@ FILTERED = 30007  # taken for spam
 
 
 def find(house: House) -> list[Trouble]:
-    return _not_approved(house) + _refused_by_carriers(house)
+    return _not_approved(house) + _refused_when_sent(house) + _refused_by_carriers(house)
 
 
 def _not_approved(house: House) -> list[Trouble]:
@@ -42,6 +43,21 @@ def _not_approved(house: House) -> list[Trouble]:
         for client in house.clients
         if client.client_id in texts and client.follow_up.texting != "approved"
     ]
+
+
+def _refused_when_sent(house: House) -> list[Trouble]:
+    """Twilio says that our number may not send."""
+    recent = output_log.c.at >= stamp(house.now - house.limits.filtered_within)
+    query = (
+        select(outputs.c.client_id, func.max(output_log.c.at).label("at"))
+        .join(outputs, outputs.c.output_id == output_log.c.output_id)
+        .where(outputs.c.channel == "text", output_log.c.code == "sender", recent)
+        .group_by(outputs.c.client_id)
+    )
+    with house.engine.connect() as connection:
+        rows = connection.execute(query).all()
+    evidence = "Twilio refused a text: the client's number may not send."
+    return [Trouble(row.client_id, "text", evidence, datetime.fromisoformat(row.at)) for row in rows]
 
 
 def _refused_by_carriers(house: House) -> list[Trouble]:

@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-from sqlalchemy import Engine
+from sqlalchemy import Engine, case
 
 from pipeline.settings import Settings
+from pipeline.store.schema import outputs
 
 if TYPE_CHECKING:
     from pipeline.clients import ClientConfig
@@ -84,5 +85,8 @@ class House:
             except duckdb.CatalogException:
                 return []
 
+
+# by which way an attempt went: a task that is on the desk and was tried elsewhere has been moved from the CRM
+TRIED_BY = case((outputs.c.channel == "desk_task", "crm_task"), else_=outputs.c.channel)
 
 Finder = Callable[[House], list[Trouble]]
