@@ -181,12 +181,15 @@ def _but_paused(
 ) -> list[tuple[Step, Output]]:
     """What a paused rule asks for waits; what is still true when the pause ends is emitted then."""
     moves = moves_of(connection)
-    for client_id in {step.client_id for step, _ in fresh}:
-        paused = {rule for rule, course in courses(moves, client_id).items() if course.state == "paused"}
-        emission.paused |= {(client_id, step.rule) for step, _ in fresh if step.client_id == client_id} & {
-            (client_id, rule) for rule in paused
-        }
-    return [one for one in fresh if (one[0].client_id, one[0].rule) not in emission.paused]
+    in_course = {client_id: courses(moves, client_id) for client_id in {step.client_id for step, _ in fresh}}
+    going = []
+    for step, output in fresh:
+        course = in_course[step.client_id].get(step.rule)
+        if course is not None and course.is_silent(step.rule_version):
+            emission.paused.add((step.client_id, step.rule))
+        else:
+            going.append((step, output))
+    return going
 
 
 def _but_too_many(

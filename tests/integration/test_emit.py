@@ -178,6 +178,17 @@ def test_a_paused_rule_emits_nothing_until_it_goes_on(world: FollowUp) -> None:
     assert emit(world.office, now=NOW + MINUTE).queued.total() == 1
 
 
+@pytest.mark.parametrize(("before", "queued"), [("enabled", 1), ("paused", 0)])
+def test_leads_in_flight_finish_on_a_retired_version_unless_it_was_paused_first(
+    world: FollowUp, before: str, queued: int
+) -> None:
+    world.step()
+    world.publish()
+    world.enable("hello", before, at=NOW - HOUR)
+    world.enable("hello", "retired", at=NOW - MINUTE)
+    assert emit(world.office, now=NOW).queued.total() == queued
+
+
 def test_clients_whose_figures_failed_a_test_wait_and_are_named_the_others_go_on(world: FollowUp) -> None:
     world.step("mine")
     world.step("theirs", client_id="other", lead_id=None, channel="desk_task", template="call-back")
