@@ -19,6 +19,7 @@ class Tokens:
     """An access token with its end (UTC), the refresh token that comes after it, and the one before (kept as a fallback).
 
     `seed` is a fingerprint of the refresh token a person configured: when they configure another, theirs wins.
+    `reconnect_by` is when the refresh token ends if it is not renewed, where the provider says so.
     """
 
     access_token: str
@@ -26,6 +27,7 @@ class Tokens:
     refresh_token: str = ""
     previous_refresh_token: str = ""
     seed: str = ""
+    reconnect_by: datetime | None = None
 
     def __repr__(self) -> str:
         return f"Tokens(expires_at={self.expires_at})"

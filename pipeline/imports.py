@@ -10,7 +10,9 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from connectors.base import Connector
+from pipeline.follow_up.causes.imports import LANDED
 from pipeline.own_records import land_records
+from pipeline.store import audit
 
 
 class ImportFailed(Exception):
@@ -38,6 +40,8 @@ def import_export(
     count = land_records(landing_root, engine, landed, via="import", now=now)
     if not count:
         raise ImportFailed(f"{path} has no rows below its header. Is it the right export? Nothing was landed.")
+    with engine.begin() as connection:  # what shows a later export that is much shorter
+        audit.note(connection, "leadtrail", LANDED, f"{client_id}/{connector.provider}", {"rows": count}, now)
     return count
 
 

@@ -18,6 +18,7 @@ class _Reply(msgspec.Struct):
     access_token: str = ""
     refresh_token: str = ""
     expires_in: int = 3600
+    x_refresh_token_expires_in: int = 0
     error: str = ""
 
 
@@ -64,5 +65,10 @@ class TokenEndpoint(Account):
                 connection=self.connection,
                 fix="Check client_id and client_secret of the Intuit app, then run `leadtrail check`.",
             )
-        expires_at = self.http.clock.now() + timedelta(seconds=reply.expires_in)
-        return Tokens(reply.access_token, expires_at, refresh_token=reply.refresh_token)
+        now, lives = self.http.clock.now(), reply.x_refresh_token_expires_in
+        return Tokens(
+            reply.access_token,
+            now + timedelta(seconds=reply.expires_in),
+            refresh_token=reply.refresh_token,
+            reconnect_by=now + timedelta(seconds=lives) if lives else None,
+        )
