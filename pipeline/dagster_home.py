@@ -37,10 +37,9 @@ run_monitoring:
   max_resume_run_attempts: 0
   poll_interval_seconds: 15
   free_slots_after_run_end_seconds: 60
+# no run is repeated by Dagster: schedules and sensors start the next one, which does what is left
 run_retries:
-  enabled: true
-  max_retries: 1
-  retry_on_asset_or_op_failure: false
+  enabled: false
 retention:
   sensor:
     purge_after_days: {skipped: 1, failure: 30, success: 7}

@@ -13,7 +13,7 @@ from pipeline.assets.warehouse import warehouse_assets
 from pipeline.automation import build_schedule, inbox_sensors, sync_schedules
 from pipeline.manifest import manifest_path
 from pipeline.settings import Settings
-from pipeline.warehouse import PROJECT, export_dbt_environment
+from pipeline.warehouse import PROJECT, export_dbt_environment, keep_manifest
 
 _settings = Settings.from_env()
 export_dbt_environment(_settings)
@@ -31,3 +31,8 @@ defs = dg.Definitions(
     },
     executor=dg.in_process_executor,
 )
+
+
+def warm() -> None:
+    """What runs will want besides these definitions; for a process that is copied for each run."""
+    keep_manifest(_settings)

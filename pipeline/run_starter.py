@@ -11,6 +11,7 @@ process's name (see `pipeline.processes`).
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import select
@@ -46,15 +47,22 @@ def start_run(settings: Settings, run: str, nice: int) -> str:
 
 def cold_start(run: str, nice: int) -> list[str]:
     """The command that starts a run from nothing."""
-    return [sys.executable, "-m", "pipeline.run_starter", "--nice", str(nice), run]
+    return [sys.executable, "-m", "pipeline.run_starter", "run", str(nice), run]
+
+
+def serve(module: str) -> list[str]:
+    """The command that keeps a starter for the definitions in `module`."""
+    return [sys.executable, "-m", "pipeline.run_starter", "serve", module]
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        _, _, nice, run = sys.argv
-        _execute(run, int(nice))
-    else:
-        _Starter(Settings.from_env()).serve()
+    match sys.argv[1:]:
+        case ["serve", module]:
+            _Starter(Settings.from_env()).serve(module)
+        case ["run", nice, run]:
+            _execute(run, int(nice))
+        case _:
+            sys.exit("`leadtrail up` starts this.")
 
 
 class _Starter:
@@ -62,9 +70,9 @@ class _Starter:
         self.settings, self.code = settings, _code()
         self.children: set[int] = set()
 
-    def serve(self) -> None:
+    def serve(self, module: str) -> None:
         signal.signal(signal.SIGTERM, _leave)
-        _preload(self.settings)
+        _preload(module)
         with tempfile.TemporaryDirectory(prefix="leadtrail-") as folder, socket.socket(socket.AF_UNIX) as listener:
             path = Path(folder) / "starter"  # a socket's path must be short, a home's need not be
             listener.bind(str(path))
@@ -127,12 +135,12 @@ class _Starter:
                 os.killpg(pid, signal.SIGKILL)
 
 
-def _preload(settings: Settings) -> None:
-    from pipeline import warehouse
-    from pipeline.definitions import defs
-
-    defs.get_repository_def().get_all_jobs()
-    warehouse.keep_manifest(settings)
+def _preload(module: str) -> None:
+    """Load the definitions as a run does, and whatever else they say they will want."""
+    definitions = importlib.import_module(module)
+    definitions.defs.get_repository_def().get_all_jobs()
+    if hasattr(definitions, "warm"):
+        definitions.warm()
     gc.collect()
     gc.freeze()  # so that looking for garbage in a copy does not copy what they share
 

@@ -80,9 +80,13 @@ class Supervisor:
     def run(self) -> None:
         """Keep everything running until SIGTERM or SIGINT."""
         while not self._stopping:
-            for kept in self.kept:
-                self._look_after(kept)
+            self.look_after_all()
             time.sleep(_TICK)
+
+    def look_after_all(self) -> None:
+        """Start again what has died, each a little later than the time before."""
+        for kept in self.kept:
+            self._look_after(kept)
 
     def stop_on_signals(self) -> None:
         """From here on SIGTERM and SIGINT mean: stop."""

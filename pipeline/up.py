@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +17,43 @@ from rich.console import Console
 
 from pipeline.dagster_home import prepare_dagster_home
 from pipeline.demo import Town, free_port, is_free, point_at_town, sandbox_args
-from pipeline.manifest import manifest_path
 from pipeline.office import Office
+from pipeline.run_starter import serve
 from pipeline.settings import Settings
 from pipeline.supervisor import Service, Supervisor, listens
 
 ROOT = Path(__file__).parent.parent
 HERE = "127.0.0.1"  # none of the pages has a login
-_OURS = ("--module-name", "pipeline.definitions", "--location-name", "leadtrail")
+OURS = "pipeline.definitions"
+Tell = Callable[[str], None]
 
 
 class AlreadyUp(Exception):
     """This home is being run, or a port is somebody else's."""
 
 
-def run_everything(settings: Settings, *, port: int, intake_port: int, console: Console) -> int:
-    """Run until SIGTERM or SIGINT. Returns the exit status."""
+def run_everything(
+    settings: Settings, *, port: int, intake_port: int, console: Console, definitions: str = OURS
+) -> int:
+    """Run until SIGTERM or SIGINT. `definitions` is the module that Dagster serves. Returns the exit status."""
+
+    def tell(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
     with _alone(settings):
-        supervisor = Supervisor(
-            logs=settings.logs,
-            note=settings.home / "up.json",
-            cwd=ROOT,
-            tell=lambda line: console.print(line, highlight=False, soft_wrap=True),
-        )
+        supervisor = Supervisor(logs=settings.logs, note=settings.home / "up.json", cwd=ROOT, tell=tell)
         supervisor.stop_on_signals()
         if left := supervisor.stop_leftovers():
-            console.print(f"{left} processes of a Leadtrail that was killed were ended.")
+            tell(f"{left} processes of a Leadtrail that was killed were ended.")
         _check_ports(port, intake_port)
         try:
-            _start(supervisor, settings, port=port, intake_port=intake_port, console=console)
+            _prepare(supervisor, settings, tell)
+            for service in _services(settings, port=port, intake_port=intake_port, definitions=definitions):
+                if not supervisor.stopping:
+                    supervisor.start(service)
             if not supervisor.stopping:
-                console.print(f"Intake  http://{HERE}:{intake_port}/webhooks/<client>/<provider>")
-                console.print(f"Dagster http://{HERE}:{port}   (Ctrl-C stops everything)")
+                tell(f"Intake  http://{HERE}:{intake_port}/webhooks/<client>/<provider>")
+                tell(f"Dagster http://{HERE}:{port}   (Ctrl-C stops everything)")
             supervisor.run()
         finally:
             supervisor.stop()
@@ -56,37 +61,35 @@ def run_everything(settings: Settings, *, port: int, intake_port: int, console: 
     return 0
 
 
-def _start(supervisor: Supervisor, settings: Settings, *, port: int, intake_port: int, console: Console) -> None:
+def _prepare(supervisor: Supervisor, settings: Settings, tell: Tell) -> None:
     prepare_dagster_home(settings)
-    manifest_path(settings)  # parsed once, before several processes want it
     if (settings.home / "town.json").exists():
-        _start_town(supervisor, settings, console)
+        _start_town(supervisor, settings, tell)
     Office.from_env().connections()  # a mistake in the clients file is told now, not in every run
-    _sweep(console)
-    code_port = free_port()
-    workspace = _write_workspace(settings, code_port)
-    for service in (
+    _sweep(tell)
+
+
+def _services(settings: Settings, *, port: int, intake_port: int, definitions: str) -> list[Service]:
+    """In the order in which they are started."""
+    code = free_port()
+    workspace = str(_write_workspace(settings, code))
+    served = ["--host", HERE, "--port", str(code), "--module-name", definitions, "--location-name", "leadtrail"]
+    return [
         Service("intake", _leadtrail("intake", "--port", str(intake_port)), listens(intake_port)),
-        # it listens once it has loaded the definitions
         Service(
-            "code",
-            [*_dagster("dagster"), "api", "grpc", "--host", HERE, "--port", str(code_port), *_OURS],
-            listens(code_port),
-        ),
-        Service("runs", [sys.executable, "-m", "pipeline.run_starter"]),
-        Service("daemon", [*_dagster("dagster-daemon"), "run", "--workspace", str(workspace)]),
+            "code", [*_beside("dagster"), "api", "grpc", *served], listens(code)
+        ),  # it listens once it has loaded them
+        Service("runs", serve(definitions)),
+        Service("daemon", [*_beside("dagster-daemon"), "run", "--workspace", workspace]),
         Service(
             "dagster",
-            [*_dagster("dagster-webserver"), "--host", HERE, "--port", str(port), "--workspace", str(workspace)],
+            [*_beside("dagster-webserver"), "--host", HERE, "--port", str(port), "--workspace", workspace],
             listens(port),
         ),
-    ):
-        if supervisor.stopping:
-            return
-        supervisor.start(service)
+    ]
 
 
-def _start_town(supervisor: Supervisor, settings: Settings, console: Console) -> None:
+def _start_town(supervisor: Supervisor, settings: Settings, tell: Tell) -> None:
     town = Town(**json.loads((settings.home / "town.json").read_text()))
     port = town.port if is_free(town.port) else free_port()
     log = settings.logs / "sandbox.log"
@@ -94,7 +97,7 @@ def _start_town(supervisor: Supervisor, settings: Settings, console: Console) ->
     supervisor.start(Service("sandbox", _leadtrail(*sandbox_args(town, port)), lambda: len(_said(log)) > before))
     if not supervisor.stopping:
         os.environ.update(point_at_town(settings, _said(log)[-1]))
-        console.print(f"Sandbox town of seed {town.seed} is running; schedules sync it.")
+        tell(f"Sandbox town of seed {town.seed} is running; schedules sync it.")
 
 
 def _said(log: Path) -> list[dict[str, Any]]:
@@ -103,7 +106,7 @@ def _said(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.startswith('{"port"') and line.endswith("\n")]
 
 
-def _sweep(console: Console) -> None:
+def _sweep(tell: Tell) -> None:
     import dagster as dg
 
     from pipeline.boot import sweep
@@ -111,7 +114,7 @@ def _sweep(console: Console) -> None:
     with dg.DagsterInstance.get() as instance:
         swept = sweep(instance)
     if swept.failed:
-        console.print(f"{len(swept.failed)} runs whose process was gone were marked as failed, and their slots freed.")
+        tell(f"{len(swept.failed)} runs whose process was gone were marked as failed, and their slots freed.")
 
 
 def _stop_runs() -> None:
@@ -128,7 +131,7 @@ def _leadtrail(*args: str) -> list[str]:
     return [sys.executable, "-m", "pipeline.cli", *args]
 
 
-def _dagster(name: str) -> list[str]:
+def _beside(name: str) -> list[str]:
     """Ours, whatever is on PATH; the interpreter is named because a script's first line can't hold a long path."""
     return [sys.executable, str(Path(sys.executable).with_name(name))]
 
