@@ -1,9 +1,10 @@
-"""Who is served, how their connections stand and which rules are in force, as files that dbt reads: the agency's own side of
-the warehouse."""
+"""Who is served, how their connections stand, which rules are in force and what is on hold, as files that dbt reads: the
+agency's own side of the warehouse."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,10 +13,11 @@ import pyarrow.parquet as pq
 from connectors.registry import reads_from
 from pipeline.clients import ClientConfig
 from pipeline.follow_up.export import NO_RULES, RuleRows
+from pipeline.follow_up.hold_export import HOLDS, NO_HOLDS, WARNINGS, HoldRows
 from pipeline.store.connections import ConnectionState
 
 _CLIENTS = ("client_id", "name", "timezone", "owner", "joined_on", "high_value_cents")
-_NUMBERS = ("high_value_cents", "records_last_run")
+_NUMBERS = ("high_value_cents", "records_last_run", "released", "left_over")
 _CONNECTIONS = (
     "client_id",
     "provider",
@@ -36,9 +38,10 @@ def write_directory(
     clients: list[ClientConfig],
     states: dict[tuple[str, str], ConnectionState],
     rules: RuleRows = NO_RULES,
+    holds: HoldRows = NO_HOLDS,
 ) -> None:
-    """Replace `clients.parquet`, `connections.parquet` and the files of the rules. Every configured connection that is read
-    from has a row, synced or not."""
+    """Replace `clients.parquet`, `connections.parquet` and the files of the rules and the holds. Every configured connection
+    that is read from has a row, synced or not."""
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "clients.parquet", _CLIENTS, [_of_client(one) for one in clients])
     rows = []
@@ -57,6 +60,8 @@ def write_directory(
             rows.append({name: getattr(state, name) for name in _CONNECTIONS})
     _write(folder / "connections.parquet", _CONNECTIONS, rows)
     rules.write(folder)
+    _write(folder / "holds.parquet", HOLDS, holds.holds)
+    _write(folder / "connection_warnings.parquet", WARNINGS, holds.warnings)
 
 
 def _of_client(client: ClientConfig) -> dict[str, object]:
@@ -64,8 +69,8 @@ def _of_client(client: ClientConfig) -> dict[str, object]:
     return {name: set_for_follow_up.get(name, getattr(client, name, None)) for name in _CLIENTS}
 
 
-def _write(path: Path, columns: tuple[str, ...], rows: list[dict[str, object]]) -> None:
+def _write(path: Path, columns: tuple[str, ...], rows: Sequence[dict[str, object]]) -> None:
     schema = pa.schema([(name, pa.int64() if name in _NUMBERS else pa.string()) for name in columns])
     temporary = path.with_suffix(".tmp")
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary)
     os.replace(temporary, path)

@@ -10,14 +10,17 @@ from functools import cached_property, partial
 from sqlalchemy import Engine
 
 from connectors.base import Connector
+from connectors.oauth import Tokens
 from connectors.registry import CONNECTORS, reads_from
 from pipeline.clients import ClientConfig, ClientsFileError, ConnectionConfig, load_clients
 from pipeline.connection_run import Outcome
 from pipeline.directory import write_directory
 from pipeline.follow_up.export import rule_rows
+from pipeline.follow_up.hold_export import hold_rows
 from pipeline.settings import Settings
 from pipeline.store.connections import load_states
 from pipeline.store.engine import open_store
+from pipeline.store.sealed import KeyProblem
 from pipeline.sync import sync
 from pipeline.workshop import Workshop
 
@@ -80,11 +83,19 @@ class Office:
         return sync(self.workshop, configs, now=now, streams=streams, on_done=on_done, drain_only=drain_only)
 
     def write_directory(self) -> None:
-        """Tell the next build who is served, how their connections stand, and which rules are in force."""
-        clients = self.clients()
+        """Tell the next build who is served, how their connections stand, which rules are in force and what is on hold."""
+        clients, tokens = self.clients(), self.tokens()
         with self.engine.connect() as connection:
             rules = rule_rows(connection, [one.client_id for one in clients])
-        write_directory(self.settings.home / "directory", clients, load_states(self.engine), rules)
+            holds = hold_rows(connection, tokens)
+        write_directory(self.settings.home / "directory", clients, load_states(self.engine), rules, holds)
+
+    def tokens(self) -> dict[tuple[str, str], Tokens]:
+        """What is stored of connections whose credentials rotate; none if they can't be opened (doctor says why)."""
+        try:
+            return self.workshop.tokens(self.connections())
+        except KeyProblem:
+            return {}
 
     def webhook_connectors(self) -> Mapping[tuple[str, str], Callable[[], Sequence[Connector]]]:
         """How to make each connection's connectors, by the clients file and the secrets as they are now; for the intake."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Engine
 
 from connectors.base import Connector
 from connectors.http import Http
+from connectors.oauth import Tokens
 from connectors.registry import connector_class
 from pipeline.clients import ConnectionConfig
 from pipeline.options import Lookup, build_options, options_print, secret_lookup
@@ -37,3 +39,13 @@ class Workshop:
     def _made(self, config: ConnectionConfig, options: Any) -> Connector:
         vault = StoredVault(self.engine, self.sealed, config.name, self.http.clock.now)
         return connector_class(config.provider)(options, connection=config.name, http=self.http, vault=vault)
+
+    def tokens(self, configs: Sequence[ConnectionConfig]) -> dict[tuple[str, str], Tokens]:
+        """What is stored of those whose credential rotates, by (client, provider). Raises KeyProblem."""
+        stored, clock = set(self.sealed.names()), self.http.clock.now
+        vaults = {
+            (one.client_id, one.provider): StoredVault(self.engine, self.sealed, one.name, clock)
+            for one in configs
+            if f"oauth:{one.name}" in stored
+        }
+        return {whose: tokens for whose, vault in vaults.items() if (tokens := vault.load()) is not None}
