@@ -42,10 +42,14 @@ of_clients as (
     from clients
     where joined_on is not null
     union all
-    select client_id, 'connection_warning', {{ id_of(["'connection_warning'", 'client_id', 'provider', 'state', 'since']) }}, {{ utc_timestamp('since') }},
-        'The connection to ' || provider || ' is ' || replace(state, '_', ' ') || '.'
-    from {{ source('leadtrail', 'connections') }}
-    where state not in ('ok', 'deferred', 'never_synced')
+    select client_id, 'connection_warning', {{ id_of(["'connection_warning'", 'client_id', 'warning_id']) }}, {{ utc_timestamp('since') }}, what_happened
+    from {{ source('leadtrail', 'connection_warnings') }}
+    union all
+    -- the list of what is too late to send is made when a hold ends; its step here has the same key, so it comes once
+    select client_id, 'hold_cleared', hold_id, {{ utc_timestamp('cleared_at') }},
+        evidence || ' ' || cast(left_over as {{ text_type() }}) || ' outputs waited until they were no longer true.'
+    from {{ source('leadtrail', 'holds') }}
+    where left_over > 0
 ),
 
 triggers as (
