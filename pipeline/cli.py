@@ -18,8 +18,10 @@ from rich.markup import escape
 
 from pipeline.clients import ClientsFileError
 from pipeline.office import Office
-from pipeline.rules_commands import replay_command, rules_app, templates_app
+from pipeline.replay_command import replay_command
+from pipeline.rules_commands import rules_app
 from pipeline.settings import Settings
+from pipeline.templates_commands import templates_app
 
 app = typer.Typer(
     name="leadtrail",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,17 +22,30 @@ WORDS = {
     "frequency": "they had messages enough",
 }
 _COLUMNS = (
-    ("asked for", "asked_for"),
+    ("asked", "asked_for"),
     ("stopped", "stopped"),
-    ("too late", "expired"),
+    ("late", "expired"),
     ("refused", "refused"),
     ("later", "later"),
-    ("would go", "sent"),
+    ("sent", "sent"),
     ("moved", "moved"),
 )
 
 
-def replay_table(told: Mapping[str, Any]) -> Table:
+def rules_table(told: Sequence[Mapping[str, Any]]) -> Table:
+    """One line for each rule, as if it were the only one."""
+    table = Table(box=None, header_style="bold")
+    table.add_column("rule", no_wrap=True)
+    for title in ("leads", *(title for title, _ in _COLUMNS)):
+        table.add_column(title, justify="right")
+    for one in told:
+        steps = one["by_step"].values()
+        counts = [one["leads"], *(sum(step[name] for step in steps) for _, name in _COLUMNS)]
+        table.add_row(one["rule"], *(f"{count:,}" if count else "·" for count in counts))
+    return table
+
+
+def steps_table(told: Mapping[str, Any]) -> Table:
     """One line for each step: what was asked for, and what became of it."""
     table = Table("step", box=None, header_style="bold")
     for title, _ in _COLUMNS:
@@ -44,11 +57,9 @@ def replay_table(told: Mapping[str, Any]) -> Table:
 
 def replay_lines(told: Mapping[str, Any]) -> Iterator[str]:
     """What the table does not say."""
-    start, end = (datetime.fromisoformat(told[name]) for name in ("from", "to"))
-    end -= timedelta(microseconds=1)  # the period ends just before it
     channels = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in told["by_channel"].items())
     sent, leads = f"{told['would_go']:,}", _number(told["leads"], "lead")
-    yield f"From {start:%d %b %Y} to {end:%d %b %Y} it would have sent {sent} to {leads}: {channels or 'nothing'}."
+    yield f"{period_in_words(told)} it would have sent {sent} to {leads}: {channels or 'nothing'}."
     if len(told["clients"]) > 1 and told["by_client"]:
         yield "  for " + ", ".join(f"{name} {count:,}" for name, count in told["by_client"].items())
     yield from _reasons("Stopped", told["stopped"])
@@ -64,6 +75,12 @@ def replay_lines(told: Mapping[str, Any]) -> Iterator[str]:
             f"Against {told['rule']}@{other['version']}, which is in force and would have sent {other['would_go']:,}: "
             f"{other['added']:,} more, {other['removed']:,} fewer, {other['retimed']:,} at another time."
         )
+
+
+def period_in_words(told: Mapping[str, Any]) -> str:
+    start, end = (datetime.fromisoformat(told[name]) for name in ("from", "to"))
+    last_day = end - timedelta(microseconds=1)  # the period ends just before its end
+    return f"From {start:%d %b %Y} to {last_day:%d %b %Y}"
 
 
 def hours_of_day(told: Mapping[str, Any], *, width: int = 40) -> Iterator[str]:

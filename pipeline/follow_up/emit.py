@@ -24,7 +24,7 @@ from pipeline.follow_up.compose import Desk
 from pipeline.follow_up.escalations import escalate
 from pipeline.follow_up.published import Published, Step
 from pipeline.follow_up.refusals import ask_owner
-from pipeline.follow_up.rule_book import courses, moves_of
+from pipeline.follow_up.standing import courses, moves_of
 from pipeline.follow_up.tasks import owner_task
 from pipeline.follow_up.template_book import templates_kept
 from pipeline.settings import Settings

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from sqlalchemy import Connection
 
 from pipeline.follow_up.intervals import Interval
-from pipeline.follow_up.rule_book import courses, moves_of, rule_contents
 from pipeline.follow_up.rule_file import Rule
+from pipeline.follow_up.standing import courses, moves_of, rule_contents
 from pipeline.follow_up.template_book import TemplateLog
 
 _TEXT, _INT, _BOOL = pa.string(), pa.int64(), pa.bool_()

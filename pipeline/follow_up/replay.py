@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from sqlalchemy import Connection
 
 from pipeline.follow_up.export import RuleRows, rule_row, step_rows
-from pipeline.follow_up.intervals import HOUSE, Interval
-from pipeline.follow_up.rule_book import courses, in_force_for, moves_of, rule_contents
+from pipeline.follow_up.intervals import HOUSE, Interval, Move
 from pipeline.follow_up.rule_file import Rule
+from pipeline.follow_up.standing import Standing, courses, in_force_for
 from pipeline.follow_up.template_book import TemplateLog
 from pipeline.store.engine import stamp
 
@@ -99,30 +98,29 @@ def rows_in_period(
     return RuleRows(rules, steps)
 
 
-def urgent_rows(connection: Connection, client_ids: Iterable[str], period: Period, *, besides: str) -> RuleRows:
+def urgent_rows(standing: Standing, client_ids: Iterable[str], period: Period, *, besides: str) -> RuleRows:
     """The other rules whose urgent tasks come before any sequence: as they were in force, and before that as they were first."""
-    contents, templates, moves = rule_contents(connection), TemplateLog.read(connection), moves_of(connection)
     rules: list[Mapping[str, Any]] = []
     steps: list[Mapping[str, Any]] = []
     for client_id in client_ids:
-        for name, course in courses(moves, client_id).items():
+        for name, course in courses(standing.moves, client_id).items():
             seen: set[str] = set()
             for number, interval in enumerate(course.intervals):
-                rule = contents[(interval.whose, name, interval.version)]
+                rule = standing.contents[(interval.whose, name, interval.version)]
                 if name == besides or all(step.priority != "urgent" for step in rule.steps):
                     continue
                 if number == 0:
                     interval = replace(interval, enabled_from=min(interval.enabled_from, stamp(period.start)))
                 rules.append(rule_row(client_id, rule, interval, course.state))
                 if rule.version not in seen:
-                    steps += step_rows(client_id, rule, templates, pinned_at=interval.pinned_at)
+                    steps += step_rows(client_id, rule, standing.approvals, pinned_at=interval.pinned_at)
                 seen.add(rule.version)
     return RuleRows(rules, steps)
 
 
-def who_follows(connection: Connection, client_ids: Sequence[str], rule: str, whose: str) -> list[str]:
+def who_follows(moves: Sequence[Move], client_ids: Sequence[str], rule: str, whose: str) -> list[str]:
     """Those of these clients whom a version would serve: a client's own that client, the house's whoever has none in force."""
     if whose != HOUSE:
         return [client_id for client_id in client_ids if client_id == whose]
-    found = ((client_id, in_force_for(connection, client_id, rule)) for client_id in client_ids)
+    found = ((client_id, in_force_for(moves, client_id, rule)) for client_id in client_ids)
     return [client_id for client_id, version in found if version is None or version.client_id == HOUSE]

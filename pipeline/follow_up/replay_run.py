@@ -9,12 +9,9 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection
-
 from pipeline.clients import ClientConfig
 from pipeline.follow_up.export import RuleRows
 from pipeline.follow_up.gate_facts import ClientRules
-from pipeline.follow_up.intervals import HOUSE
 from pipeline.follow_up.quiet_hours import ClientHours
 from pipeline.follow_up.replay import (
     CannotReplay,
@@ -25,9 +22,8 @@ from pipeline.follow_up.replay import (
     who_follows,
 )
 from pipeline.follow_up.replay_gate import Fate, Past, fates
-from pipeline.follow_up.rule_book import Version, in_force_for, rule_contents
 from pipeline.follow_up.rule_file import Rule
-from pipeline.follow_up.template_book import TemplateLog, newest_template, templates_kept
+from pipeline.follow_up.standing import Standing, Version, in_force_for
 from pipeline.follow_up.template_file import Template
 
 Words = Mapping[tuple[str, str], Template]  # by client and name
@@ -49,7 +45,7 @@ class Replayed:
 
 
 def replay(
-    connection: Connection,
+    standing: Standing,
     history: History,
     rule: Rule,
     whose: str,
@@ -60,19 +56,19 @@ def replay(
 ) -> Replayed:
     """Replay a version for those of these clients whom it would serve. `templates` are such as nobody has added yet. Raises
     CannotReplay."""
-    served = set(who_follows(connection, [one.client_id for one in clients], rule.rule, whose))
+    served = set(who_follows(standing.moves, [one.client_id for one in clients], rule.rule, whose))
     clients = [one for one in clients if one.client_id in served]
     if not clients:
         raise CannotReplay(f"{rule.rule} would serve none of these clients: each has a version of its own.")
-    words, lacking = _words(connection, rule, clients, templates or {})
-    told = _fates(connection, history, rule, whose, clients, period, words)
-    in_force = in_force_for(connection, clients[0].client_id, rule.rule)  # of these clients all have the same
+    words, lacking = _words(standing, rule, clients, templates or {})
+    told = _fates(standing, history, rule, whose, clients, period, words)
+    in_force = in_force_for(standing.moves, clients[0].client_id, rule.rule)  # of these clients all have the same
     other: Rule | None = None
     told_before: list[Fate] = []
     if in_force is not None and in_force.version != rule.version:
-        other = rule_contents(connection)[(in_force.client_id, in_force.rule, in_force.version)]
-        words_before, _ = _words(connection, other, clients, {})
-        told_before = _fates(connection, history, other, in_force.client_id, clients, period, words_before)
+        other = standing.rule_of(in_force)
+        words_before, _ = _words(standing, other, clients, {})
+        told_before = _fates(standing, history, other, in_force.client_id, clients, period, words_before)
     return Replayed(
         Version(whose, rule.rule, rule.version),
         rule,
@@ -116,7 +112,7 @@ def summary(replayed: Replayed) -> dict[str, Any]:
 
 
 def _fates(
-    connection: Connection,
+    standing: Standing,
     history: History,
     rule: Rule,
     whose: str,
@@ -125,8 +121,8 @@ def _fates(
     words: Words,
 ) -> list[Fate]:
     ids = [one.client_id for one in clients]
-    own = rows_in_period(rule, whose, ids, period, TemplateLog.read(connection))
-    urgent = urgent_rows(connection, ids, period, besides=rule.rule)
+    own = rows_in_period(rule, whose, ids, period, standing.approvals)
+    urgent = urgent_rows(standing, ids, period, besides=rule.rule)
     with history.open() as past:
         steps = history.steps(past, RuleRows([*own.rules, *urgent.rules], [*own.steps, *urgent.steps]), rule.rule)
         facts = Past.read(past, steps)
@@ -135,21 +131,17 @@ def _fates(
 
 
 def _words(
-    connection: Connection, rule: Rule, clients: Sequence[ClientConfig], given: Mapping[str, Template]
+    standing: Standing, rule: Rule, clients: Sequence[ClientConfig], given: Mapping[str, Template]
 ) -> tuple[Words, list[str]]:
-    """The words each client's steps would carry: approved ones, else the newest; and which are not approved."""
-    log, kept = TemplateLog.read(connection), templates_kept(connection)
+    """The words each client's steps would carry; and which of them are not approved."""
     words: dict[tuple[str, str], Template] = {}
     unapproved: set[str] = set()
     for client in clients:
         for name in dict.fromkeys(step.template for step in rule.steps):
-            approved = log.in_use(client.client_id, name)
-            whose = client.client_id if log.approved(client.client_id, name) else HOUSE
-            template = given.get(name) or (kept[(whose, name, approved)] if approved else None)
-            template = template or newest_template(connection, client.client_id, name)
+            template = given.get(name) or standing.words_now(client.client_id, name)
             if template is None:
                 raise CannotReplay(f"{rule.rule} uses the template {name}, which nobody has added. Add its file first.")
-            if approved != template.version:
+            if standing.approvals.in_use(client.client_id, name) != template.version:
                 unapproved.add(name)
             words[(client.client_id, name)] = template
     return words, [f"template {name} is not approved" for name in sorted(unapproved)]

@@ -8,23 +8,29 @@ caller's.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, insert, text
 
-from pipeline.follow_up.intervals import HOUSE, HOUSES_VERSION, Course, Move, course
+from pipeline.follow_up.intervals import HOUSE, HOUSES_VERSION, Move
 from pipeline.follow_up.rule_file import Rule
 from pipeline.follow_up.rule_law import objections_to_template
+from pipeline.follow_up.standing import (
+    State,
+    Version,
+    in_force,
+    moves_of,
+    rule_contents,
+    state_of,
+    was_replayed,
+)
 from pipeline.follow_up.template_book import NotAllowed, TemplateLog, templates_kept
 from pipeline.store import audit
 from pipeline.store.engine import add, stamp
 from pipeline.store.schema import rule_replays, rule_states, rule_versions
 
-State = Literal["draft", "replayed", "enabled", "paused", "retired"]
 # from which states a version may come; enabled from enabled takes up newly approved templates
 ALLOWED: Mapping[State, tuple[State, ...]] = {
     "draft": (),
@@ -33,143 +39,6 @@ ALLOWED: Mapping[State, tuple[State, ...]] = {
     "paused": ("enabled",),
     "retired": ("draft", "replayed", "enabled", "paused"),
 }
-IN_FORCE = ("enabled", "paused")
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of a rule: the house's (client_id "") or a client's own."""
-
-    client_id: str
-    rule: str
-    version: str
-
-    def __str__(self) -> str:
-        return f"{self.client_id or 'house'}/{self.rule}@{self.version}"
-
-
-# ---- reading ----
-
-
-def rule_contents(connection: Connection) -> dict[tuple[str, str, str], Rule]:
-    """Every version: (client_id, rule, version) -> what it says."""
-    table = rule_versions.c
-    rows = connection.execute(select(table.client_id, table.rule, table.version, table.content))
-    return {(row.client_id, row.rule, row.version): Rule.from_kept(row.content) for row in rows}
-
-
-def moves_of(connection: Connection, rule: str = "") -> list[Move]:
-    """Everything that was done to rules (or to one), in order."""
-    columns = [rule_states.c[name] for name in Move.__dataclass_fields__]
-    query = select(*columns).order_by(rule_states.c.seq)
-    rows = connection.execute(query.where(rule_states.c.rule == rule) if rule else query).mappings()
-    return [Move(**row) for row in rows]
-
-
-def courses(moves: Iterable[Move], client_id: str) -> dict[str, Course]:
-    """How each rule went for a client, by its name."""
-    by_rule: dict[str, list[Move]] = defaultdict(list)
-    for move in moves:
-        if move.client_id in (HOUSE, client_id):
-            by_rule[move.rule].append(move)
-    return {rule: course(its_moves, client_id) for rule, its_moves in sorted(by_rule.items())}
-
-
-def states_of(moves: Iterable[Move], client_id: str, rule: str) -> dict[str, State]:
-    """How each version under this client_id stands, in the order in which they were last moved."""
-    states: dict[str, Any] = {}
-    for move in moves:
-        if (move.client_id, move.rule) == (client_id, rule) and move.version != HOUSES_VERSION:
-            states.pop(move.version, None)
-            states[move.version] = move.state
-    return states
-
-
-def in_force(moves: Iterable[Move], client_id: str, rule: str) -> str | None:
-    """The version under this client_id that is enabled or paused."""
-    return next((version for version, state in states_of(moves, client_id, rule).items() if state in IN_FORCE), None)
-
-
-def in_force_for(connection: Connection, client_id: str, rule: str) -> Version | None:
-    """What is in force for a client: its own version, else the house's."""
-    moves = moves_of(connection, rule)
-    for whose in dict.fromkeys((client_id, HOUSE)):
-        if version := in_force(moves, whose, rule):
-            return Version(whose, rule, version)
-    return None
-
-
-def has(connection: Connection, client_id: str, rule: str) -> bool:
-    """Whether there is any version of a rule under this client_id."""
-    table = rule_versions.c
-    query = select(table.version).where(table.client_id == client_id, table.rule == rule)
-    return connection.execute(query.limit(1)).first() is not None
-
-
-def find_version(connection: Connection, client_id: str, rule: str, beginning: str = "") -> Version:
-    """The version that begins so. Without a beginning: what was added last or, if that is retired, what is in force. Raises
-    NotAllowed."""
-    table = rule_versions.c
-    query = select(table.version).where(table.client_id == client_id, table.rule == rule)
-    versions = [str(row.version) for row in connection.execute(query.order_by(table.added_at.desc(), table.version))]
-    if not versions:
-        whose = f"{client_id} has no rule {rule} of its own" if client_id else f"The house has no rule {rule}"
-        raise NotAllowed(f"{whose}. `leadtrail rules list` shows what there is.")
-    fitting = [version for version in versions if version.startswith(beginning)]
-    if beginning and len(fitting) != 1:
-        raise NotAllowed(f"{len(fitting)} versions of {rule} begin with {beginning}; there are {', '.join(versions)}.")
-    found = Version(client_id, rule, fitting[0])
-    if not beginning and _state(connection, found) == "retired":
-        return Version(client_id, rule, in_force(moves_of(connection, rule), client_id, rule) or found.version)
-    return found
-
-
-def overview(connection: Connection, client_id: str = HOUSE) -> list[dict[str, Any]]:
-    """Each rule as a client has it, or all rules as the house and its clients have them: what is in force, what waits."""
-    moves = moves_of(connection)
-    sides = sorted(
-        {(move.rule, move.client_id) for move in moves if client_id in (HOUSE, move.client_id) or not move.client_id}
-    )
-    told = []
-    for rule, whose in sides:
-        states = states_of(moves, whose, rule)
-        version = in_force(moves, whose, rule)
-        own = [move for move in moves if (move.client_id, move.rule) == (whose, rule)]
-        last = [move for move in own if version is None or move.version == version][-1]
-        left = (
-            bool(client_id)
-            and not whose
-            and course([move for move in moves if move.rule == rule], client_id).state == "paused"
-        )
-        told.append(
-            {
-                "rule": rule,
-                "whose": whose,
-                "state": "paused" if left and version else last.state,
-                "version": version or last.version,
-                "since": last.at,
-                "by": last.by,
-                "waiting": [
-                    {"version": one, "state": state}
-                    for one, state in states.items()
-                    if state in ("draft", "replayed") and one != (version or last.version)
-                ],
-            }
-        )
-    return told
-
-
-def was_replayed(connection: Connection, version: Version) -> bool:
-    table = rule_replays.c
-    query = select(table.seq).where(
-        table.client_id.in_([version.client_id, HOUSE]),
-        table.rule == version.rule,
-        table.version == version.version,
-    )
-    return connection.execute(query.limit(1)).first() is not None
-
-
-# ---- moving ----
 
 
 def add_rule(connection: Connection, rule: Rule, *, client_id: str, by: str, now: datetime, note: str = "") -> bool:
@@ -211,7 +80,7 @@ def note_replay(
     }
     _one_at_a_time(connection)
     connection.execute(insert(rule_replays), row)
-    if _state(connection, version) == "draft":
+    if state_of(connection, version) == "draft":
         _note(connection, version, "replayed", by=by, note=f"{from_at:%Y-%m-%d} to {to_at:%Y-%m-%d}", now=now)
 
 
@@ -355,12 +224,8 @@ def _move(connection: Connection, version: Version, to: State, *, by: str, note:
     _note(connection, version, to, by=by, note=note, now=now)
 
 
-def _state(connection: Connection, version: Version) -> State | None:
-    return states_of(moves_of(connection, version.rule), version.client_id, version.rule).get(version.version)
-
-
 def _known_state(connection: Connection, version: Version) -> State:
-    state = _state(connection, version)
+    state = state_of(connection, version)
     if state is None:
         raise NotAllowed(f"There is no {version}. `leadtrail rules list` shows what there is.")
     return state

@@ -106,25 +106,11 @@ def add_template(
 
 
 def templates_kept(connection: Connection) -> dict[tuple[str, str, str], Template]:
-    """Every version: (client_id, template, version) -> what it says."""
+    """Every version, the one added last at the end: (client_id, template, version) -> what it says."""
     table = template_versions.c
-    rows = connection.execute(select(table.client_id, table.template, table.version, table.content))
+    query = select(table.client_id, table.template, table.version, table.content)
+    rows = connection.execute(query.order_by(table.added_at, table.version))
     return {(row.client_id, row.template, row.version): Template.from_kept(row.content) for row in rows}
-
-
-def newest_template(connection: Connection, client_id: str, template: str) -> Template | None:
-    """What was added last: by the client if it has any of its own, else by the house."""
-    table = template_versions.c
-    for whose in (client_id, HOUSE):
-        content = connection.execute(
-            select(table.content)
-            .where(table.client_id == whose, table.template == template)
-            .order_by(table.added_at.desc(), table.version)
-            .limit(1)
-        ).scalar()
-        if content is not None:
-            return Template.from_kept(str(content))
-    return None
 
 
 def find_version(connection: Connection, client_id: str, template: str, beginning: str = "") -> str:

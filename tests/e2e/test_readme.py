@@ -116,7 +116,11 @@ def test_commands_and_their_options_exist(page: Path) -> None:
     known = commands()
     for line in code_lines(page.read_text()):
         for called in re.findall(r"leadtrail ([a-z][^&|#]*)", line):
-            name = " ".join(called.split()[: 2 if called.split()[0] in ("clients", "identity", "secrets") else 1])
+            name = " ".join(
+                called.split()[
+                    : 2 if called.split()[0] in ("clients", "identity", "rules", "secrets", "templates") else 1
+                ]
+            )
             assert name in known, line
             options = {option for parameter in known[name].params for option in parameter.opts}
             assert set(re.findall(r"--[a-z-]+", called)) <= options, line

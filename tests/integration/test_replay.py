@@ -24,9 +24,9 @@ from pipeline.follow_up.export import rule_rows
 from pipeline.follow_up.intervals import HOUSE
 from pipeline.follow_up.replay import CannotReplay, History, Period
 from pipeline.follow_up.replay_run import Replayed, replay, summary
-from pipeline.follow_up.rule_book import Version
 from pipeline.follow_up.rule_file import Rule
 from pipeline.follow_up.shelves import DEFAULTS, SHIPPED_BY, read_shelf
+from pipeline.follow_up.standing import Standing, Version
 from pipeline.follow_up.template_book import add_template, approve
 from pipeline.settings import Settings
 from pipeline.store.engine import open_store
@@ -67,7 +67,8 @@ class Town:
 
     def replay(self, rule: Rule, whose: str = HOUSE, period: Period = PERIOD) -> Replayed:
         with self.engine.connect() as connection:
-            return replay(connection, self.history, rule, whose, self.clients, period)
+            standing = Standing.read(connection)
+        return replay(standing, self.history, rule, whose, self.clients, period)
 
     def told(self, rule: Rule) -> dict[str, Any]:
         return summary(self.replay(rule))
@@ -215,12 +216,12 @@ def test_who_has_a_version_of_its_own_is_not_served_by_the_houses(town: Town) ->
         rule_book.add_rule(connection, own, client_id="calls", by="dana", now=MONDAY)
         rule_book.note_replay(connection, version, from_at=MONDAY, to_at=MONDAY, by="dana", summary={}, now=MONDAY)
         rule_book.enable(connection, version, by="dana", note="", now=MONDAY)
-        house = replay(connection, town.history, SHIPPED.rules[own.rule], HOUSE, town.clients, PERIOD)
-        assert "calls" not in summary(house)["clients"]
-        assert summary(replay(connection, town.history, own, "calls", town.clients, PERIOD))["by_client"] == {
-            "calls": 2
-        }
+        standing = Standing.read(connection)
         transaction.rollback()
+    house = replay(standing, town.history, SHIPPED.rules[own.rule], HOUSE, town.clients, PERIOD)
+    assert "calls" not in summary(house)["clients"]
+    theirs = replay(standing, town.history, own, "calls", town.clients, PERIOD)
+    assert summary(theirs)["by_client"] == {"calls": 2}
 
 
 def test_without_a_build_there_is_nothing_to_replay_against(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Engine, select
 from pipeline.follow_up import rule_book
 from pipeline.follow_up.export import rule_rows
 from pipeline.follow_up.intervals import HOUSE
-from pipeline.follow_up.rule_book import Version
 from pipeline.follow_up.rule_file import Rule, RuleMistake
 from pipeline.follow_up.shelves import DEFAULTS, read_shelf
+from pipeline.follow_up.standing import Version, courses, moves_of, rule_contents
 from pipeline.follow_up.template_book import NotAllowed, TemplateLog, add_template, approve, withdraw
 from pipeline.follow_up.template_file import Template
 from pipeline.store import audit
@@ -153,7 +153,7 @@ def test_only_these_moves_are_allowed(connection: Connection, start: str, move: 
         rule_book.pause(connection, HOUSE, "quote", by="dana", note="", now=hour(2))
     if start == "retired":
         rule_book.retire(connection, version, by="dana", note="", now=hour(2))
-    before = rule_book.moves_of(connection)
+    before = moves_of(connection)
     with pytest.raises(NotAllowed, match=said):
         {
             "paused": lambda: rule_book.pause(connection, HOUSE, "quote", **who),
@@ -162,7 +162,7 @@ def test_only_these_moves_are_allowed(connection: Connection, start: str, move: 
             "enabled": lambda: rule_book.enable(connection, version, **who),
             "rolled back": lambda: rule_book.roll_back(connection, HOUSE, "quote", **who),
         }[move]()
-    assert rule_book.moves_of(connection) == before
+    assert moves_of(connection) == before
 
 
 def test_every_move_has_who_when_and_why_and_a_sealed_row(engine: Engine) -> None:
@@ -172,7 +172,7 @@ def test_every_move_has_who_when_and_why_and_a_sealed_row(engine: Engine) -> Non
         rule_book.pause(connection, HOUSE, "quote", by="lee", note="typo", now=hour(1))
         rule_book.resume(connection, HOUSE, "quote", by="dana", note="mended", now=hour(2))
         rule_book.retire(connection, version, by="dana", note="over", now=hour(3))
-        moves = rule_book.moves_of(connection)
+        moves = moves_of(connection)
         sealed = connection.execute(select(audit_log).order_by(audit_log.c.seq)).mappings().all()
     assert [(one.state, one.by, one.note) for one in moves] == [
         ("draft", "dana", ""),
@@ -243,7 +243,7 @@ def test_a_pause_ends_no_interval_and_shows_in_every_row(connection: Connection)
 
 
 def silent(connection: Connection, client_id: str = "acme") -> set[str]:
-    course = rule_book.courses(rule_book.moves_of(connection), client_id)["quote"]
+    course = courses(moves_of(connection), client_id)["quote"]
     return {one.version for one in course.intervals if course.is_silent(one.version)}
 
 
@@ -372,13 +372,13 @@ def test_a_clients_own_words_go_with_the_houses_rule_once_they_are_taken_up(conn
 def test_the_same_content_is_added_once(connection: Connection) -> None:
     assert rule_book.add_rule(connection, rule(), client_id=HOUSE, by="dana", now=hour(0))
     assert not rule_book.add_rule(connection, rule(), client_id=HOUSE, by="lee", now=hour(1))
-    assert [one.state for one in rule_book.moves_of(connection)] == ["draft"]
+    assert [one.state for one in moves_of(connection)] == ["draft"]
 
 
 def test_a_rule_comes_back_from_the_store_as_it_was_written(connection: Connection) -> None:
     for one in read_shelf(DEFAULTS).rules.values():
         version = added(connection, one)
-        kept = rule_book.rule_contents(connection)[(HOUSE, one.rule, version.version)]
+        kept = rule_contents(connection)[(HOUSE, one.rule, version.version)]
         assert kept == one
         assert kept.version == one.version
 

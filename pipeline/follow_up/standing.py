@@ -1,0 +1,180 @@
+"""How rules stand: read from what was done to them, whether for one decision or for a whole replay."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, select
+
+from pipeline.follow_up.intervals import HOUSE, HOUSES_VERSION, Course, Move, course
+from pipeline.follow_up.rule_file import Rule
+from pipeline.follow_up.template_book import NotAllowed, TemplateLog, templates_kept
+from pipeline.follow_up.template_file import Template
+from pipeline.store.schema import rule_replays, rule_states, rule_versions
+
+State = Literal["draft", "replayed", "enabled", "paused", "retired"]
+IN_FORCE = ("enabled", "paused")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a rule: the house's (client_id "") or a client's own."""
+
+    client_id: str
+    rule: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.client_id or 'house'}/{self.rule}@{self.version}"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Everything the store holds of rules and templates, read at once."""
+
+    moves: Sequence[Move]
+    contents: Mapping[tuple[str, str, str], Rule]
+    approvals: TemplateLog
+    words: Mapping[tuple[str, str, str], Template]
+
+    @classmethod
+    def read(cls, connection: Connection) -> Standing:
+        return cls(
+            moves_of(connection), rule_contents(connection), TemplateLog.read(connection), templates_kept(connection)
+        )
+
+    def rule_of(self, version: Version) -> Rule:
+        return self.contents[(version.client_id, version.rule, version.version)]
+
+    def words_now(self, client_id: str, template: str) -> Template | None:
+        """What a step would carry that began now: the words in use or, before any are approved, those added last."""
+        approved = self.approvals.in_use(client_id, template)
+        for whose in (client_id, HOUSE):
+            added = [one for (owner, name, _), one in self.words.items() if (owner, name) == (whose, template)]
+            if found := [one for one in added if one.version == approved] or (added[-1:] if approved is None else []):
+                return found[0]
+        return None
+
+
+def rule_contents(connection: Connection) -> dict[tuple[str, str, str], Rule]:
+    """Every version: (client_id, rule, version) -> what it says."""
+    table = rule_versions.c
+    rows = connection.execute(select(table.client_id, table.rule, table.version, table.content))
+    return {(row.client_id, row.rule, row.version): Rule.from_kept(row.content) for row in rows}
+
+
+def moves_of(connection: Connection, rule: str = "") -> list[Move]:
+    """Everything that was done to rules (or to one), in order."""
+    columns = [rule_states.c[name] for name in Move.__dataclass_fields__]
+    query = select(*columns).order_by(rule_states.c.seq)
+    rows = connection.execute(query.where(rule_states.c.rule == rule) if rule else query).mappings()
+    return [Move(**row) for row in rows]
+
+
+def courses(moves: Iterable[Move], client_id: str) -> dict[str, Course]:
+    """How each rule went for a client, by its name."""
+    by_rule: dict[str, list[Move]] = defaultdict(list)
+    for move in moves:
+        if move.client_id in (HOUSE, client_id):
+            by_rule[move.rule].append(move)
+    return {rule: course(its_moves, client_id) for rule, its_moves in sorted(by_rule.items())}
+
+
+def states_of(moves: Iterable[Move], client_id: str, rule: str) -> dict[str, State]:
+    """How each version under this client_id stands, in the order in which they were last moved."""
+    states: dict[str, Any] = {}
+    for move in moves:
+        if (move.client_id, move.rule) == (client_id, rule) and move.version != HOUSES_VERSION:
+            states.pop(move.version, None)
+            states[move.version] = move.state
+    return states
+
+
+def in_force(moves: Iterable[Move], client_id: str, rule: str) -> str | None:
+    """The version under this client_id that is enabled or paused."""
+    return next((version for version, state in states_of(moves, client_id, rule).items() if state in IN_FORCE), None)
+
+
+def in_force_for(moves: Sequence[Move], client_id: str, rule: str) -> Version | None:
+    """What is in force for a client: its own version, else the house's."""
+    for whose in dict.fromkeys((client_id, HOUSE)):
+        if version := in_force(moves, whose, rule):
+            return Version(whose, rule, version)
+    return None
+
+
+def has(connection: Connection, client_id: str, rule: str) -> bool:
+    """Whether there is any version of a rule under this client_id."""
+    table = rule_versions.c
+    query = select(table.version).where(table.client_id == client_id, table.rule == rule)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def find_version(connection: Connection, client_id: str, rule: str, beginning: str = "") -> Version:
+    """The version that begins so. Without a beginning: what was added last or, if that is retired, what is in force. Raises
+    NotAllowed."""
+    table = rule_versions.c
+    query = select(table.version).where(table.client_id == client_id, table.rule == rule)
+    versions = [str(row.version) for row in connection.execute(query.order_by(table.added_at.desc(), table.version))]
+    if not versions:
+        whose = f"{client_id} has no rule {rule} of its own" if client_id else f"The house has no rule {rule}"
+        raise NotAllowed(f"{whose}. `leadtrail rules list` shows what there is.")
+    fitting = [version for version in versions if version.startswith(beginning)]
+    if beginning and len(fitting) != 1:
+        raise NotAllowed(f"{len(fitting)} versions of {rule} begin with {beginning}; there are {', '.join(versions)}.")
+    found = Version(client_id, rule, fitting[0])
+    if not beginning and state_of(connection, found) == "retired":
+        return Version(client_id, rule, in_force(moves_of(connection, rule), client_id, rule) or found.version)
+    return found
+
+
+def overview(connection: Connection, client_id: str = HOUSE) -> list[dict[str, Any]]:
+    """Each rule as a client has it, or all rules as the house and its clients have them: what is in force, what waits."""
+    moves = moves_of(connection)
+    sides = sorted(
+        {(move.rule, move.client_id) for move in moves if client_id in (HOUSE, move.client_id) or not move.client_id}
+    )
+    told = []
+    for rule, whose in sides:
+        states = states_of(moves, whose, rule)
+        version = in_force(moves, whose, rule)
+        own = [move for move in moves if (move.client_id, move.rule) == (whose, rule)]
+        last = [move for move in own if version is None or move.version == version][-1]
+        left = (
+            bool(client_id)
+            and not whose
+            and course([move for move in moves if move.rule == rule], client_id).state == "paused"
+        )
+        told.append(
+            {
+                "rule": rule,
+                "whose": whose,
+                "state": "paused" if left and version else last.state,
+                "version": version or last.version,
+                "since": last.at,
+                "by": last.by,
+                "waiting": [
+                    {"version": one, "state": state}
+                    for one, state in states.items()
+                    if state in ("draft", "replayed") and one != (version or last.version)
+                ],
+            }
+        )
+    return told
+
+
+def was_replayed(connection: Connection, version: Version) -> bool:
+    table = rule_replays.c
+    query = select(table.seq).where(
+        table.client_id.in_([version.client_id, HOUSE]),
+        table.rule == version.rule,
+        table.version == version.version,
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def state_of(connection: Connection, version: Version) -> State | None:
+    return states_of(moves_of(connection, version.rule), version.client_id, version.rule).get(version.version)
