@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -206,7 +207,17 @@ def follow_up(path: Path, **environ: str) -> FollowUp:
     """A home with a client, its templates approved and its rule enabled; nothing published yet."""
     world = FollowUp(path, {"LEADTRAIL_PUBLIC_URL": "https://hooks.example", "T": "secret", **environ})
     world.write_clients()
-    world.approve_templates()
-    world.enable("hello")
+    (path / "store.db").write_bytes(_store())
     world.contact()
     return world
+
+
+@cache
+def _store() -> bytes:
+    """A store with the templates and the rule, made once: every test has a copy."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = FollowUp(Path(folder))
+        made.approve_templates()
+        made.enable("hello")
+        made.engine.dispose()  # closing the last connection brings all into the one file
+        return (Path(folder) / "store.db").read_bytes()

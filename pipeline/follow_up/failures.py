@@ -56,8 +56,9 @@ class Aftermath:
         if isinstance(error, Undeliverable):
             return self._refused(claimed, error, now)
         if isinstance(error, CredentialError):
+            status = retry(self.engine, claimed, "credential", str(error), now, after=ON_HOLD_SOON)
             self._hold(row, CARRIERS[row["channel"]][0], "credential", error, now)
-            return retry(self.engine, claimed, "credential", str(error), now, after=ON_HOLD_SOON)
+            return status
         if isinstance(error, ConfigError):
             self._incident(row, "config", error, now)
             return retry(self.engine, claimed, "config", str(error), now, after=ON_HOLD_SOON)
@@ -73,6 +74,8 @@ class Aftermath:
 
     def not_made(self, claimed: Claimed, error: Exception, now: datetime) -> str:
         """The connection cannot even be used: nothing was sent."""
+        if isinstance(error, CredentialError | TransientError):
+            return self.of_sending(claimed, error, now)
         self._incident(claimed.row, "config", error, now)
         return retry(self.engine, claimed, "config", _words(error), now, after=ON_HOLD_SOON)
 
@@ -96,8 +99,9 @@ class Aftermath:
     def _refused(self, claimed: Claimed, error: Undeliverable, now: datetime) -> str:
         if error.reason == "sender" and claimed.row["output_type"] == "message":
             cause: Cause = "compliance" if claimed.row["channel"] == "text" else "delivery"
+            status = retry(self.engine, claimed, "sender", error.what, now, after=ON_HOLD_SOON)
             self._hold(claimed.row, claimed.row["channel"], cause, error, now)
-            return retry(self.engine, claimed, "sender", error.what, now, after=ON_HOLD_SOON)
+            return status
         if error.reason == "unreachable" and claimed.attempts == 1:
             return self._again(claimed, "unreachable", error, now, ONE_MORE_TRY)
         if failed(self.engine, claimed, error.reason, error.what, now):
