@@ -17,6 +17,7 @@ from pipeline.follow_up.intervals import HOUSE
 from pipeline.follow_up.rule_file import Rule
 from pipeline.follow_up.shelves import DEFAULTS, SHIPPED_BY, Shelf, read_shelf
 from pipeline.follow_up.standing import (
+    Standing,
     Version,
     find_version,
     in_force,
@@ -65,8 +66,10 @@ def rules_add(
     """Add rules and templates from files, as drafts. A client's, once enabled, take the place of the house's."""
     office = office_of(client)
     with office.engine.begin() as connection:
-        houses = houses_rules(connection) if client else None
-        rules, templates = _add(connection, read_shelf(path, in_place_of=houses), client_id=client, by=by, why=why)
+        shelf = read_shelf(path, in_place_of=houses_rules(connection) if client else None)
+        standing = Standing.read(connection)
+        shelf.check_words(lambda name: standing.words_now(client, name))
+        rules, templates = _add(connection, shelf, client_id=client, by=by, why=why)
     for one in (*templates, *rules):
         say(f"added {one}, a draft")
     if not rules and not templates:

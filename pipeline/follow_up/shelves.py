@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.follow_up.rule_file import Rule, RuleMistake, mistakes_at, read_rule
-from pipeline.follow_up.rule_law import objections, objections_to_override
+from pipeline.follow_up.rule_file import Place, Rule, RuleMistake, mistakes_at, read_rule
+from pipeline.follow_up.rule_law import objections, objections_to_override, objections_to_template
 from pipeline.follow_up.template_file import Template, read_template
 
 DEFAULTS = Path(__file__).parent / "defaults"
@@ -19,6 +19,25 @@ SHIPPED_BY = "leadtrail"  # the author of what we ship: anybody at the agency ma
 class Shelf:
     rules: dict[str, Rule] = field(default_factory=dict)
     templates: dict[str, Template] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)  # of each rule
+
+    def check_words(self, words: Callable[[str], Template | None]) -> None:
+        """That every step has words that fit it, here or in the book. Raises RuleMistake with file:line for each that has not."""
+        mistakes = []
+        for name, rule in self.rules.items():
+            found: list[tuple[Place, str]] = []
+            for number, step in enumerate(rule.steps):
+                template = self.templates.get(step.template) or words(step.template)
+                wrong = (
+                    objections_to_template(rule, step, template)
+                    if template
+                    else [f"there is no template {step.template}; add its file too"]
+                )
+                found += [(("steps", number, "template"), said) for said in wrong]
+            if found:
+                mistakes.append(str(mistakes_at(self.files[name], found)))
+        if mistakes:
+            raise RuleMistake("\n".join(mistakes))
 
 
 def read_shelf(path: Path, *, in_place_of: Mapping[str, Rule] | None = None) -> Shelf:
@@ -35,6 +54,7 @@ def read_shelf(path: Path, *, in_place_of: Mapping[str, Rule] | None = None) -> 
             else:
                 rule = read_lawful_rule(file, in_place_of=in_place_of)
                 _put(shelf.rules, rule.rule, rule, file)
+                shelf.files[rule.rule] = file
         except RuleMistake as mistake:
             mistakes.append(str(mistake))
     if mistakes:

@@ -450,6 +450,16 @@ def test_a_clients_rule_hangs_on_the_same_trigger_as_the_houses(tmp_path: Path) 
         read_shelf(path, in_place_of={"quote": rule()})
 
 
+def test_a_rule_without_fitting_words_is_refused_at_the_line_that_names_them(tmp_path: Path) -> None:
+    (tmp_path / "quote.yaml").write_text(QUOTE)
+    with pytest.raises(RuleMistake, match=r"quote.yaml:5: there is no template reminder"):
+        read_shelf(tmp_path).check_words({}.get)
+    with pytest.raises(RuleMistake, match=r"quote.yaml:5: template reminder is for email, the step is text"):
+        read_shelf(tmp_path).check_words({"reminder": words(channel="email")}.get)
+    read_shelf(tmp_path).check_words({"reminder": words()}.get)
+    read_shelf(DEFAULTS).check_words({}.get)
+
+
 def test_all_mistakes_of_a_folder_are_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(QUOTE.replace("after: 1d", "after: soon"))
     (tmp_path / "b.yaml").write_text(QUOTE.replace("trigger: quote_sent", "trigger: nothing"))
