@@ -149,9 +149,8 @@ def intake(
     host: Annotated[str, typer.Option(help="The address to listen on; put a TLS proxy in front.")] = "127.0.0.1",
 ) -> None:
     """Receive webhooks: check, store durably, answer. `leadtrail sync` brings them to landing."""
-    import uvicorn
-
     from pipeline.desk.intake import CachedConnectors, intake_app
+    from pipeline.desk.server import serve
     from pipeline.follow_up.unsubscribe import Tokens
 
     office = Office.from_env()
@@ -162,7 +161,7 @@ def intake(
         office.engine, connectors, public_url=office.settings.public_url, tokens=Tokens(office.settings)
     )
     out.print(f"Intake listens on http://{host}:{port}/webhooks/<client>/<provider>")
-    uvicorn.run(application, host=host, port=port, log_level="warning", access_log=False)
+    serve(application, host=host, port=port)
 
 
 @app.command()

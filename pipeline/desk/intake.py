@@ -13,6 +13,7 @@ is sent again; so does, with 429, what a connection sends beyond its cap.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 import time
@@ -23,11 +24,12 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from connectors.base import Accepted, Connector, SignatureError, WebhookRequest
+from connectors.base import Accepted, Answer, Connector, SignatureError, WebhookRequest
 from pipeline.clients import ClientsFileError
 from pipeline.desk.caps import Caps, Rate
 from pipeline.desk.group_commit import GroupCommit
@@ -49,14 +51,17 @@ class Refused(Exception):
     """A request that is not taken: what it is counted under, and the answer."""
 
     def __init__(self, counted: str, status: int, error: str, **headers: str) -> None:
-        self.counted = counted
-        self.answer = JSONResponse(
-            {"error": error}, status, {name.replace("_", "-"): headers[name] for name in headers}
-        )
+        self.counted, self.status, self.error = counted, status, error
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+class Gone(Exception):
+    """Whoever was sending has left."""
 
 
 class Intake:
-    """The handlers."""
+    """Webhooks in. This is the one path that must keep up with a burst, so it speaks ASGI itself: a framework's routing and
+    request objects cost as much as all the rest of it."""
 
     def __init__(self, engine: Engine, connectors: Connectors, *, public_url: str, caps: Caps) -> None:
         self.commits = GroupCommit(engine, most=caps.waiting)
@@ -65,34 +70,40 @@ class Intake:
         self._reading = 0  # bytes of bodies in memory
         self.counts: Counter[str] = Counter()
 
-    async def webhook(self, request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            _check_head(request, self._caps)
-            body = await self._body(request)
-            try:
-                answer = await self._stored(request, body)
-            finally:
-                self._reading -= len(body)
+            answer = await self._taken(scope, receive)
+            self.counts["stored"] += 1
+            await _say(send, answer.status, answer.body, answer.content_type)
         except Refused as refused:
             self.counts[refused.counted] += 1
-            return refused.answer
-        except ClientDisconnect:
-            return Response(status_code=400)
-        self.counts["stored"] += 1
-        return answer
+            body = json.dumps({"error": refused.error}).encode()
+            await _say(send, refused.status, body, "application/json", refused.headers)
+        except Gone:
+            return
 
-    async def _stored(self, request: Request, body: bytes) -> Response:
-        client, provider, tail = (request.path_params.get(name, "") for name in ("client", "provider", "tail"))
-        event = WebhookRequest(
-            url=self._called(request),
-            headers={key.lower(): value for key, value in request.headers.items()},
-            body=body,
-            received_at=datetime.now(UTC),
-            method=request.method,
-            tail="/" + tail if tail else "",
-        )
+    async def _taken(self, scope: Scope, receive: Receive) -> Answer:
+        """Stored, and what to say then. Raises Refused or Gone."""
+        _, _, client, provider, *tail = _checked_path(scope, self._caps)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        body = await self._body(headers, receive)
+        try:
+            event = WebhookRequest(
+                url=self._called(scope, headers),
+                headers=headers,
+                body=body,
+                received_at=datetime.now(UTC),
+                method=scope["method"],
+                tail="/" + "/".join(tail) if tail else "",
+            )
+            return await self._stored(client, provider, event)
+        finally:
+            self._reading -= len(body)
+
+    async def _stored(self, client: str, provider: str, event: WebhookRequest) -> Answer:
         try:
             connector, accepted = _accept(self._connectors(client, provider), event)
+            kept = Event(client, provider, accepted.dedupe_key, connector.kept(event))
         except SignatureError:
             raise Refused("refused", 401, "the request does not prove where it comes from") from None
         except Exception as problem:  # of ours: the provider must not take the event for received
@@ -102,26 +113,28 @@ class Intake:
             raise Refused("too_many", 429, "too many at once, please send again", Retry_After=str(math.ceil(wait)))
         if not self.commits.has_room(client, provider):
             raise _send_again("crowded", after=2)
-        kept = Event(client, provider, accepted.dedupe_key, connector.kept(event))
         if not await self.commits.store(kept, accepted.said):
             raise _send_again("not_stored", after=30)
-        answer = accepted.answer
-        return Response(answer.body, answer.status, {"content-type": answer.content_type})
+        return accepted.answer
 
-    async def _body(self, request: Request) -> bytes:
-        """The body; of one that is too large no more is read than the cap. Closing the connection spares us the rest."""
-        size, chunks = 0, []
-        too_large = Refused("too_large", 413, f"a webhook may hold at most {self._caps.body} bytes", Connection="close")
-        declared = request.headers.get("content-length", "")
+    async def _body(self, headers: Mapping[str, str], receive: Receive) -> bytes:
+        """The body; of one that is too large no more is read than the cap. What it weighs is counted until it is answered."""
+        declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared[:20]) > self._caps.body:
-            raise too_large
+            raise self._too_large()
+        size, chunks = 0, []
         try:
             async with asyncio.timeout(self._caps.body_seconds):
-                async for chunk in request.stream():
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise Gone
+                    chunk, more = message.get("body", b""), message.get("more_body", False)
                     size += len(chunk)
                     self._reading += len(chunk)
                     if size > self._caps.body:
-                        raise too_large
+                        raise self._too_large()
                     if self._reading > self._caps.reading:
                         raise _send_again("crowded", after=2)
                     chunks.append(chunk)
@@ -132,27 +145,42 @@ class Intake:
             raise
         return b"".join(chunks)
 
-    def _called(self, request: Request) -> str:
+    def _too_large(self) -> Refused:  # closing spares us the rest
+        return Refused("too_large", 413, f"a webhook may hold at most {self._caps.body} bytes", Connection="close")
+
+    def _called(self, scope: Scope, headers: Mapping[str, str]) -> str:
         """The URL the provider called. Behind a proxy this is the configured public address, never the Host header."""
-        url = request.url
-        path: str = request.scope.get("raw_path", url.path.encode()).decode("ascii", "replace").split("?")[0]
-        base = self._public_url or f"{url.scheme}://{url.netloc}"
-        return base + path + (f"?{url.query}" if url.query else "")
+        path: str = scope.get("raw_path", scope["path"].encode()).decode("ascii", "replace").partition("?")[0]
+        query: str = scope["query_string"].decode("latin-1")
+        base = self._public_url or f"{scope['scheme']}://{headers.get('host', 'localhost')}"
+        return base + path + (f"?{query}" if query else "")
 
     async def health(self, request: Request) -> Response:
         return JSONResponse({"ok": True, "counts": dict(self.counts)})
 
 
-def _check_head(request: Request, caps: Caps) -> None:
-    """The same answers whether or not the client exists."""
-    raw_path, query = request.scope.get("raw_path", b""), request.scope["query_string"]
-    if len(raw_path) + len(query) > caps.path:
+def _checked_path(scope: Scope, caps: Caps) -> list[str]:
+    """The parts of the path, "" and "webhooks" first. What is refused here is so whether or not the client exists."""
+    if len(scope.get("raw_path", b"")) + len(scope["query_string"]) > caps.path:
         raise Refused("too_large", 414, "the address is too long", Connection="close")
-    headers = request.scope["headers"]
+    headers = scope["headers"]
     if len(headers) > caps.headers or sum(len(name) + len(value) for name, value in headers) > caps.header_bytes:
         raise Refused("too_large", 431, "the headers are too many or too long", Connection="close")
-    if "\0" in request.scope["path"]:
+    parts: list[str] = scope["path"].split("/")
+    if len(parts) < 4 or not parts[2] or not parts[3]:
+        raise Refused("elsewhere", 404, "nothing is here")
+    if scope["method"] not in ("POST", "PUT"):
+        raise Refused("elsewhere", 405, "webhooks come by POST or PUT", Allow="POST, PUT")
+    if "\0" in scope["path"]:
         raise Refused("refused", 401, "the request does not prove where it comes from")
+    return parts
+
+
+async def _say(send: Send, status: int, body: bytes, content_type: str, more: Mapping[str, str] | None = None) -> None:
+    headers = [(b"content-length", str(len(body)).encode()), (b"content-type", content_type.encode())]
+    headers += [(name.lower().encode(), value.encode()) for name, value in (more or {}).items()]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _accept(connectors: Sequence[Connector], event: WebhookRequest) -> tuple[Connector, Accepted]:
@@ -181,7 +209,7 @@ def intake_app(
     public_url: str = "",
     tokens: Tokens | None = None,
     caps: Caps | None = None,
-) -> Starlette:
+) -> ASGIApp:
     """The ASGI app. `tokens` read the links under mails; without them there are none."""
     intake = Intake(engine, connectors, public_url=public_url, caps=caps or Caps())
 
@@ -191,19 +219,20 @@ def intake_app(
         yield
         await intake.commits.stop()
 
-    methods = ["POST", "PUT"]
-    routes = [
-        Route("/webhooks/{client}/{provider}", intake.webhook, methods=methods),
-        Route("/webhooks/{client}/{provider}/{tail:path}", intake.webhook, methods=methods),
-        Route("/healthz", intake.health),
-    ]
+    routes = [Route("/healthz", intake.health)]
     if tokens:
         unsubscribing = Unsubscribing(engine, intake.commits, connectors, tokens)
         routes += [
             Route(PATH + "{token}", unsubscribing.ask, methods=["GET"]),
             Route(PATH + "{token}", unsubscribing.end, methods=["POST"]),
         ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    pages = Starlette(routes=routes, lifespan=lifespan)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        webhook = scope["type"] == "http" and scope["path"].startswith("/webhooks/")
+        await (intake if webhook else pages)(scope, receive, send)
+
+    return app
 
 
 class CachedConnectors:
