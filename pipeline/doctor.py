@@ -19,11 +19,15 @@ from sqlalchemy import func, select, text
 from connectors.registry import reads_from
 from pipeline.build_record import last_build
 from pipeline.clients import ClientsFileError
+from pipeline.follow_up.hold_export import WARNED_BEFORE
+from pipeline.follow_up.incidents import HOLD
 from pipeline.office import Office
 from pipeline.settings import Settings
 from pipeline.store import inbox
 from pipeline.store.connections import load_states
 from pipeline.store.engine import HEAD, StoreProblem
+from pipeline.store.holds import open_holds
+from pipeline.store.incidents import open_incidents
 from pipeline.store.schema import inbox as inbox_table
 from pipeline.store.sealed import KeyProblem
 
@@ -49,7 +53,9 @@ def examine(settings: Settings, *, now: datetime) -> list[Finding]:
         ("disk", lambda: _disk(settings)),
         ("store", lambda: _store(office)),
         ("connections", lambda: _connections(office, now)),
+        ("tokens", lambda: _tokens(office, now)),
         ("inbox", lambda: _inbox(office, now)),
+        ("holds", lambda: _holds(office)),
         ("landing", lambda: _landing(office)),
         ("warehouse", lambda: _warehouse(settings)),
         ("last build", lambda: _last_build(settings)),
@@ -158,6 +164,31 @@ def _connections(office: Office, now: datetime) -> Iterator[Finding]:
                 f"{state.state} since {state.since[:16]}: {state.reason}",
                 f"{state.fix} Whose: {state.owner}.",
             )
+
+
+def _tokens(office: Office, now: datetime) -> Iterator[Finding]:
+    for (client_id, provider), tokens in sorted(office.tokens().items()):
+        if tokens.reconnect_by is not None and tokens.reconnect_by - now <= WARNED_BEFORE:
+            ends = f"the sign-in ends on {tokens.reconnect_by:%d %b %Y}"
+            yield Finding("warn", f"{client_id}/{provider}", ends, "Sync it, or reconnect it before that day.")
+
+
+def _holds(office: Office) -> Iterator[Finding]:
+    """What is paused, and what else is to be mended: each belongs to somebody."""
+    with office.engine.connect() as connection:
+        holds, incidents = open_holds(connection), open_incidents(connection)
+    for hold in holds:
+        what = (
+            f"{hold['client_id']}: {hold['scope']} since {hold['opened_at'][:16]} ({hold['cause']}): {hold['evidence']}"
+        )
+        fix = f"`leadtrail holds show {hold['hold_id'][:8]}`. Whose: {hold['owner']}."
+        yield Finding("warn" if hold["clearable_at"] else "problem", "on hold", what, fix)
+    for one in incidents:
+        if not one["open_key"].partition("|")[2].startswith(HOLD):  # those are told above
+            what = f"{one['title']}, {one['symptoms']} symptoms since {one['opened_at'][:16]}: {one['evidence']}"
+            yield Finding("problem", "incident", what, f"{one['recovery_rule']} Whose: {one['owner']}.")
+    if not holds and not incidents:
+        yield Finding("ok", "holds", "nothing is on hold, no incident is open")
 
 
 def _inbox(office: Office, now: datetime) -> Iterator[Finding]:

@@ -66,3 +66,9 @@ def open_incidents(connection: Connection, client_id: str = "") -> list[Mapping[
     if client_id:
         query = query.where(incidents.c.client_id == client_id)
     return list(connection.execute(query).mappings().all())
+
+
+def find_incident(connection: Connection, incident_id: str) -> list[Mapping[str, Any]]:
+    """Incidents whose id begins like this, resolved ones too."""
+    query = select(incidents).where(incidents.c.incident_id.startswith(incident_id, autoescape=True))
+    return list(connection.execute(query.order_by(incidents.c.opened_at)).mappings().all())
