@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline.clients import ClientsFileError
+from pipeline.holds_commands import holds_app, incidents_app
 from pipeline.office import Office
 from pipeline.replay_command import replay_command
 from pipeline.rules_commands import rules_app
@@ -39,6 +40,8 @@ identity_app = typer.Typer(
 app.add_typer(identity_app, name="identity")
 app.add_typer(rules_app, name="rules")
 app.add_typer(templates_app, name="templates")
+app.add_typer(holds_app, name="holds")
+app.add_typer(incidents_app, name="incidents")
 app.command("replay")(replay_command)
 out, err = Console(), Console(stderr=True)
 
