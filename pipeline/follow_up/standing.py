@@ -132,34 +132,34 @@ def find_version(connection: Connection, client_id: str, rule: str, beginning: s
 
 
 def overview(connection: Connection, client_id: str = HOUSE) -> list[dict[str, Any]]:
-    """Each rule as a client has it, or all rules as the house and its clients have them: what is in force, what waits."""
+    """Each rule as this client has it. Without a client: the house's rules, and what is different for its clients."""
     moves = moves_of(connection)
-    sides = sorted(
-        {(move.rule, move.client_id) for move in moves if client_id in (HOUSE, move.client_id) or not move.client_id}
-    )
     told = []
-    for rule, whose in sides:
-        states = states_of(moves, whose, rule)
-        version = in_force(moves, whose, rule)
+    for rule, whose in sorted({(move.rule, move.client_id) for move in moves}):
+        if client_id and whose not in (HOUSE, client_id):
+            continue
         own = [move for move in moves if (move.client_id, move.rule) == (whose, rule)]
-        last = [move for move in own if version is None or move.version == version][-1]
-        left = (
-            bool(client_id)
-            and not whose
-            and course([move for move in moves if move.rule == rule], client_id).state == "paused"
-        )
+        states = states_of(moves, whose, rule)
+        version = in_force(moves, whose, rule) or ([*states] or [HOUSES_VERSION])[-1]
+        last = [move for move in own if move.version == version][-1]
+        state = last.state
+        if client_id and whose == HOUSE and state == "enabled":  # as far as this client goes
+            course = courses(moves, client_id)[rule]
+            state = "replaced" if course.intervals[-1].whose == client_id != HOUSE else course.state
+        if version == HOUSES_VERSION and (client_id or state == "enabled"):
+            continue  # said of the house's rule above, or nothing is different
         told.append(
             {
                 "rule": rule,
                 "whose": whose,
-                "state": "paused" if left and version else last.state,
-                "version": version or last.version,
+                "state": state,
+                "version": version,
                 "since": last.at,
                 "by": last.by,
                 "waiting": [
-                    {"version": one, "state": state}
-                    for one, state in states.items()
-                    if state in ("draft", "replayed") and one != (version or last.version)
+                    {"version": one, "state": waits}
+                    for one, waits in states.items()
+                    if waits in ("draft", "replayed") and one != version
                 ],
             }
         )

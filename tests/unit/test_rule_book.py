@@ -15,7 +15,7 @@ from pipeline.follow_up.export import rule_rows
 from pipeline.follow_up.intervals import HOUSE
 from pipeline.follow_up.rule_file import Rule, RuleMistake
 from pipeline.follow_up.shelves import DEFAULTS, read_shelf
-from pipeline.follow_up.standing import Version, courses, moves_of, rule_contents
+from pipeline.follow_up.standing import Version, courses, moves_of, overview, rule_contents
 from pipeline.follow_up.template_book import NotAllowed, TemplateLog, add_template, approve, withdraw
 from pipeline.follow_up.template_file import Template
 from pipeline.store import audit
@@ -311,6 +311,22 @@ def test_a_client_can_leave_the_houses_rule_and_come_back(connection: Connection
         rule_book.pause(connection, "acme", "quote", by="dana", note="", now=hour(1))
     rule_book.resume(connection, "acme", "quote", by="dana", note="", now=hour(2))
     assert in_force(connection) == [(house.version, stamp(0), None, "enabled")]
+
+
+def test_the_list_of_rules_says_how_each_stands_for_the_house_and_for_a_client(connection: Connection) -> None:
+    def listed(client_id: str = HOUSE) -> list[tuple[str, str, str]]:
+        return [(one["whose"], one["state"], one["version"]) for one in overview(connection, client_id)]
+
+    approved(connection, words())
+    house = enabled(connection, rule()).version
+    draft = added(connection, rule(90000), at=1).version
+    assert overview(connection)[0]["waiting"] == [{"version": draft, "state": "draft"}]
+    rule_book.pause(connection, "left", "quote", by="dana", note="", now=hour(2))
+    own = enabled(connection, rule(80000), "own", at=3).version
+    assert listed() == [("", "enabled", house), ("left", "paused", ""), ("own", "enabled", own)]
+    assert listed("left") == [("", "paused", house)]
+    assert listed("own") == [("", "replaced", house), ("own", "enabled", own)]
+    assert listed("other") == [("", "enabled", house)]
 
 
 # ---- words ----
