@@ -15,9 +15,13 @@ from rich.markup import escape
 from pipeline.follow_up.intervals import HOUSE
 from pipeline.follow_up.rule_book import note_replay
 from pipeline.follow_up.rule_file import Rule
-from pipeline.follow_up.shelves import Shelf, read_shelf
-from pipeline.follow_up.standing import Standing, Version, find_version, has
+from pipeline.follow_up.shelves import read_shelf
+from pipeline.follow_up.standing import Standing, Version
+from pipeline.follow_up.template_book import NotAllowed
+from pipeline.follow_up.template_file import Template
 from pipeline.rules_console import AsJson, WhichVersion, houses_rules, now_utc, office_of, out, say
+
+Asked = tuple[str, Rule, Mapping[str, Template]]  # whose, the rule, templates that nobody has added yet
 
 
 def replay_command(
@@ -51,20 +55,17 @@ def replay_command(
     clients = [one for one in office.clients() if client in ("", one.client_id)]
     with office.engine.begin() as connection:  # a short one: others wait for it
         standing = Standing.read(connection)
-        shelf = read_shelf(file, in_place_of=houses_rules(connection) if client else None) if file else Shelf()
-        names = [rule] if rule else sorted(shelf.rules or {name for _, name, _ in standing.contents})
-        if missing := [name for name in names if file and name not in shelf.rules]:
-            raise CannotReplay(f"{file} has no rule {missing[0]}; it has {', '.join(shelf.rules) or 'none'}.")
-        asked: list[tuple[str, Rule]] = []
-        for name in names:
-            if name in shelf.rules:
-                asked.append((client, shelf.rules[name]))
-                continue
-            found = find_version(connection, client if has(connection, client, name) else HOUSE, name, version)
-            asked.append((found.client_id, standing.rule_of(found)))
+    houses = houses_rules(standing) if client else None
+    asked = _from_file(file, rule, client, houses, standing) if file else _from_book(rule, client, version, standing)
     told: list[dict[str, Any]] = []
-    for whose, said in asked:
-        shown = summary(replay(standing, history, said, whose, clients, period, templates=shelf.templates))
+    for whose, said, templates in asked:
+        try:
+            shown = summary(replay(standing, history, said, whose, clients, period, templates=templates))
+        except CannotReplay as problem:
+            if rule:
+                raise
+            say(f"{said.rule} is left out: {problem}")
+            continue
         seen_for = Version(client or whose, said.rule, said.version)
         with office.engine.begin() as connection:
             note_replay(
@@ -83,6 +84,27 @@ def replay_command(
         _print_one(told[0], asked[0][1].title)
     else:
         _print_all(told)
+
+
+def _from_file(
+    file: Path, rule: str, client: str, houses: Mapping[str, Rule] | None, standing: Standing
+) -> list[Asked]:
+    shelf = read_shelf(file, in_place_of=houses)
+    shelf.check_words(lambda name: standing.words_now(client, name))
+    if rule and rule not in shelf.rules:
+        raise NotAllowed(f"{file} has no rule {rule}; it has {', '.join(shelf.rules) or 'none'}.")
+    return [(client, one, shelf.templates) for name, one in shelf.rules.items() if rule in ("", name)]
+
+
+def _from_book(rule: str, client: str, beginning: str, standing: Standing) -> list[Asked]:
+    """The client's own versions if it has any of that name, else the house's."""
+    names = {name for whose, name, _ in standing.contents if whose in (HOUSE, client)}
+    found = []
+    for name in [rule] if rule else sorted(names):
+        whose = client if any(one[:2] == (client, name) for one in standing.contents) else HOUSE
+        version = standing.find_version(whose, name, beginning)
+        found.append((whose, standing.rule_of(version), {}))
+    return found
 
 
 def _print_one(told: Mapping[str, Any], title: str) -> None:

@@ -16,16 +16,7 @@ from pipeline.follow_up import rule_book, template_book
 from pipeline.follow_up.intervals import HOUSE
 from pipeline.follow_up.rule_file import Rule
 from pipeline.follow_up.shelves import DEFAULTS, SHIPPED_BY, Shelf, read_shelf
-from pipeline.follow_up.standing import (
-    Standing,
-    Version,
-    find_version,
-    in_force,
-    in_force_for,
-    moves_of,
-    overview,
-    rule_contents,
-)
+from pipeline.follow_up.standing import Standing, Version, in_force, in_force_for, overview
 from pipeline.follow_up.template_book import NotAllowed
 from pipeline.rules_console import (
     AsJson,
@@ -66,8 +57,8 @@ def rules_add(
     """Add rules and templates from files, as drafts. A client's, once enabled, take the place of the house's."""
     office = office_of(client)
     with office.engine.begin() as connection:
-        shelf = read_shelf(path, in_place_of=houses_rules(connection) if client else None)
         standing = Standing.read(connection)
+        shelf = read_shelf(path, in_place_of=houses_rules(standing) if client else None)
         shelf.check_words(lambda name: standing.words_now(client, name))
         rules, templates = _add(connection, shelf, client_id=client, by=by, why=why)
     for one in (*templates, *rules):
@@ -111,11 +102,12 @@ def rules_show(rule: RuleName, client: Client = HOUSE, version: WhichVersion = "
     """What a version says, and everything that was done to the rule."""
     office = office_of(client)
     with office.engine.connect() as connection:
-        which = find_version(connection, client, rule, version)
-        said = rule_contents(connection)[(which.client_id, rule, which.version)]
-        moves = [one for one in moves_of(connection, rule) if one.client_id in (HOUSE, client)]
-    out.print(_written(said), markup=False, highlight=False)
-    for move in moves:
+        standing = Standing.read(connection)
+    which = standing.find_version(client, rule, version)
+    out.print(_written(standing.rule_of(which)), markup=False, highlight=False)
+    for move in standing.moves:
+        if move.rule != rule or move.client_id not in (HOUSE, client):
+            continue
         whose = f"{move.client_id or 'house'}@{move.version}" if move.version else f"{move.client_id}, of the house's"
         say(f"{move.at[:16]}  {move.state:9} {whose}  by {move.by}{f': {move.note}' if move.note else ''}")
 
@@ -130,18 +122,15 @@ def rules_diff(
     """What differs between two versions of a rule."""
     office = office_of(client)
     with office.engine.connect() as connection:
-        new = find_version(connection, client, rule, version)
-        whose, old_version = client, against
-        if not against:
-            now = in_force_for(moves_of(connection, rule), client, rule)
-            if now is None:
-                raise NotAllowed(
-                    f"No version of {rule} is in force, so there is nothing to compare with. Use --against."
-                )
-            whose, old_version = now.client_id, now.version
-        old = find_version(connection, whose, rule, old_version)
-        contents = rule_contents(connection)
-    sides = [_written(contents[(one.client_id, one.rule, one.version)]).splitlines() for one in (old, new)]
+        standing = Standing.read(connection)
+    new = standing.find_version(client, rule, version)
+    if against:
+        old = standing.find_version(client, rule, against)
+    elif (now := in_force_for(standing.moves, client, rule)) is not None:
+        old = now
+    else:
+        raise NotAllowed(f"No version of {rule} is in force, so there is nothing to compare with. Use --against.")
+    sides = [_written(standing.rule_of(one)).splitlines() for one in (old, new)]
     lines = list(difflib.unified_diff(*sides, str(old), str(new), lineterm=""))
     out.print("\n".join(lines) or f"{old} and {new} say the same.", markup=False, highlight=False)
 
@@ -157,7 +146,8 @@ def rules_enable(
     """Put versions in force from now on; leads in flight keep theirs. All of them or, if one may not be enabled, none."""
     office = office_of(client)
     with office.engine.begin() as connection:
-        enabled = [find_version(connection, client, rule, version) for rule in rules]
+        standing = Standing.read(connection)
+        enabled = [standing.find_version(client, rule, version) for rule in rules]
         for which in enabled:
             rule_book.enable(connection, which, by=by, note=why, now=now_utc())
     for which in enabled:
@@ -189,9 +179,8 @@ def rules_retire(rule: RuleName, by: By, client: Client = HOUSE, version: WhichV
     """End a version (the one in force, if none is named). Leads in flight finish, unless it was paused before."""
     office = office_of(client)
     with office.engine.begin() as connection:
-        which = find_version(
-            connection, client, rule, version or in_force(moves_of(connection, rule), client, rule) or ""
-        )
+        standing = Standing.read(connection)
+        which = standing.find_version(client, rule, version or in_force(standing.moves, client, rule) or "")
         rule_book.retire(connection, which, by=by, note=why, now=now_utc())
     say(f"{which} is retired.")
 

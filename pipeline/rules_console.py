@@ -8,12 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from sqlalchemy import Connection
 
 from pipeline.clients import ClientsFileError
 from pipeline.follow_up.intervals import HOUSE
 from pipeline.follow_up.rule_file import Rule
-from pipeline.follow_up.standing import find_version, rule_contents
+from pipeline.follow_up.standing import Standing
 from pipeline.office import Office
 
 out = Console()
@@ -43,8 +42,7 @@ def office_of(client_id: str = "") -> Office:
     return office
 
 
-def houses_rules(connection: Connection) -> dict[str, Rule]:
-    """The house's rules as they were added last."""
-    contents = rule_contents(connection)
-    names = {rule for whose, rule, _ in contents if whose == HOUSE}
-    return {name: contents[(HOUSE, name, find_version(connection, HOUSE, name).version)] for name in names}
+def houses_rules(standing: Standing) -> dict[str, Rule]:
+    """The house's rules as they were added last, or as they are in force."""
+    names = {rule for whose, rule, _ in standing.contents if whose == HOUSE}
+    return {name: standing.rule_of(standing.find_version(HOUSE, name)) for name in names}

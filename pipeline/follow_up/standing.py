@@ -49,6 +49,24 @@ class Standing:
     def rule_of(self, version: Version) -> Rule:
         return self.contents[(version.client_id, version.rule, version.version)]
 
+    def find_version(self, client_id: str, rule: str, beginning: str = "") -> Version:
+        """The version that begins so. Without a beginning: what was added last or, if that is retired, what is in force.
+        Raises NotAllowed."""
+        versions = [version for whose, name, version in self.contents if (whose, name) == (client_id, rule)]
+        if not versions:
+            whose = f"{client_id} has no rule {rule} of its own" if client_id else f"The house has no rule {rule}"
+            raise NotAllowed(f"{whose}. `leadtrail rules list` shows what there is.")
+        if not beginning:
+            newest = versions[-1]
+            if states_of(self.moves, client_id, rule).get(newest) == "retired":
+                newest = in_force(self.moves, client_id, rule) or newest
+            return Version(client_id, rule, newest)
+        fitting = [version for version in versions if version.startswith(beginning)]
+        if len(fitting) != 1:
+            said = f"{len(fitting)} versions of {rule} begin with {beginning}"
+            raise NotAllowed(f"{said}; there are {', '.join(versions)}.")
+        return Version(client_id, rule, fitting[0])
+
     def words_now(self, client_id: str, template: str) -> Template | None:
         """What a step would carry that began now: the words in use or, before any are approved, those added last."""
         approved = self.approvals.in_use(client_id, template)
@@ -60,9 +78,10 @@ class Standing:
 
 
 def rule_contents(connection: Connection) -> dict[tuple[str, str, str], Rule]:
-    """Every version: (client_id, rule, version) -> what it says."""
+    """Every version, the one added last at the end: (client_id, rule, version) -> what it says."""
     table = rule_versions.c
-    rows = connection.execute(select(table.client_id, table.rule, table.version, table.content))
+    query = select(table.client_id, table.rule, table.version, table.content)
+    rows = connection.execute(query.order_by(table.added_at, table.version))
     return {(row.client_id, row.rule, row.version): Rule.from_kept(row.content) for row in rows}
 
 
@@ -104,31 +123,6 @@ def in_force_for(moves: Sequence[Move], client_id: str, rule: str) -> Version | 
         if version := in_force(moves, whose, rule):
             return Version(whose, rule, version)
     return None
-
-
-def has(connection: Connection, client_id: str, rule: str) -> bool:
-    """Whether there is any version of a rule under this client_id."""
-    table = rule_versions.c
-    query = select(table.version).where(table.client_id == client_id, table.rule == rule)
-    return connection.execute(query.limit(1)).first() is not None
-
-
-def find_version(connection: Connection, client_id: str, rule: str, beginning: str = "") -> Version:
-    """The version that begins so. Without a beginning: what was added last or, if that is retired, what is in force. Raises
-    NotAllowed."""
-    table = rule_versions.c
-    query = select(table.version).where(table.client_id == client_id, table.rule == rule)
-    versions = [str(row.version) for row in connection.execute(query.order_by(table.added_at.desc(), table.version))]
-    if not versions:
-        whose = f"{client_id} has no rule {rule} of its own" if client_id else f"The house has no rule {rule}"
-        raise NotAllowed(f"{whose}. `leadtrail rules list` shows what there is.")
-    fitting = [version for version in versions if version.startswith(beginning)]
-    if beginning and len(fitting) != 1:
-        raise NotAllowed(f"{len(fitting)} versions of {rule} begin with {beginning}; there are {', '.join(versions)}.")
-    found = Version(client_id, rule, fitting[0])
-    if not beginning and state_of(connection, found) == "retired":
-        return Version(client_id, rule, in_force(moves_of(connection, rule), client_id, rule) or found.version)
-    return found
 
 
 def overview(connection: Connection, client_id: str = HOUSE) -> list[dict[str, Any]]:

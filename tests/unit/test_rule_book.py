@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from pipeline.follow_up.export import rule_rows
 from pipeline.follow_up.intervals import HOUSE
 from pipeline.follow_up.rule_file import Rule, RuleMistake
 from pipeline.follow_up.shelves import DEFAULTS, read_shelf
-from pipeline.follow_up.standing import Version, courses, moves_of, overview, rule_contents
+from pipeline.follow_up.standing import Version, courses, moves_of, overview, rule_contents, states_of
 from pipeline.follow_up.template_book import NotAllowed, TemplateLog, add_template, approve, withdraw
 from pipeline.follow_up.template_file import Template
 from pipeline.store import audit
@@ -205,6 +207,25 @@ def test_a_move_that_fails_half_way_leaves_neither_row(engine: Engine) -> None:
     with engine.connect() as connection:
         assert in_force(connection) == [(first.version, stamp(0), None, "enabled")]
         assert connection.execute(select(rule_states.c.seq).where(rule_states.c.at == stamp(2))).first() is None
+    assert audit.verify(engine)[1] is None
+
+
+def test_of_versions_enabled_at_once_one_is_in_force_and_the_log_holds(engine: Engine) -> None:
+    with engine.begin() as connection:
+        approved(connection, words())
+        versions = [replayed(connection, added(connection, rule(86400 + number))) for number in range(6)]
+    start = threading.Barrier(len(versions))
+
+    def go(version: Version) -> None:
+        start.wait()
+        with engine.begin() as connection:
+            rule_book.enable(connection, version, by="dana", note="", now=hour(1))
+
+    with ThreadPoolExecutor(len(versions)) as pool:
+        list(pool.map(go, versions))
+    with engine.connect() as connection:
+        states = states_of(moves_of(connection), HOUSE, "quote")
+    assert sorted(states.values()) == ["enabled"] + ["retired"] * 5
     assert audit.verify(engine)[1] is None
 
 
