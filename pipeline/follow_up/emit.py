@@ -22,6 +22,7 @@ from pipeline.follow_up import answers, opt_outs
 from pipeline.follow_up.compliance import names_opt_out
 from pipeline.follow_up.compose import Desk
 from pipeline.follow_up.escalations import escalate
+from pipeline.follow_up.holding import to_the_desk
 from pipeline.follow_up.published import Published, Step
 from pipeline.follow_up.refusals import ask_owner
 from pipeline.follow_up.standing import courses, moves_of
@@ -167,6 +168,7 @@ def _queue(
     fresh = _but_paused(connection, fresh, emission)
     wanted = _but_too_many(connection, clients, [output for _, output in fresh], emission, now=now, allow=allow)
     emission.output_ids = enqueue(connection, wanted, now)
+    to_the_desk(connection, now)  # while the CRM is on hold
     for output in wanted:
         if output.status == "pending":
             emission.queued[output.client_id, output.rule, output.priority] += 1
