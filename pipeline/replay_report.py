@@ -34,7 +34,7 @@ _COLUMNS = (
 
 def rules_table(told: Sequence[Mapping[str, Any]]) -> Table:
     """One line for each rule, as if it were the only one."""
-    table = Table(box=None, header_style="bold")
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))  # fits 80 columns
     table.add_column("rule", no_wrap=True)
     for title in ("leads", *(title for title, _ in _COLUMNS)):
         table.add_column(title, justify="right")
