@@ -39,6 +39,7 @@
     'base_mail__events',
     'base_leadtrail__baselines',
     'base_leadtrail__identity_decisions',
+    'base_leadtrail__outputs',
   ]) }}
 {% endmacro %}
 

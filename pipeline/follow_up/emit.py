@@ -112,6 +112,7 @@ def _composed(
         fresh = [step for step in due if known.isdisjoint(step.keys)]
         if not fresh:
             return []
+        published.know((step.client_id, step.lead_id) for step in fresh if step.lead_id)
         desk = Desk(office.settings, published, templates_kept(connection), _told_lately(connection, now), now)
     return [(step, desk.compose(step, clients[step.client_id])) for step in fresh]
 

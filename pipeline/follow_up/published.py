@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -157,16 +158,24 @@ class Published:
 
     def contact(self, client_id: str, lead_id: str) -> Contact | None:
         """How the lead is reached that this id stands for now."""
-        key = (client_id, lead_id)
-        if key not in self._contacts:
-            current = self.current_leads(client_id, [lead_id])[lead_id]
+        if (client_id, lead_id) not in self._contacts:
+            self.know([(client_id, lead_id)])
+        return self._contacts[client_id, lead_id]
+
+    def know(self, leads: Iterable[tuple[str, str]]) -> None:
+        """Look up the contacts of many leads at once: one by one takes long."""
+        wanted: dict[str, set[str]] = defaultdict(set)
+        for client_id, lead_id in leads:
+            wanted[client_id].add(lead_id)
+        for client_id, ids in wanted.items():
+            current = self.current_leads(client_id, ids)
             rows = self._rows(
-                "select * from follow_up.follow_up_contacts where client_id = $client and lead_id = $lead",
+                "select * from follow_up.follow_up_contacts where client_id = $client and lead_id in (select unnest($leads))",
                 client=client_id,
-                lead=current,
+                leads=sorted(set(current.values())),
             )
-            self._contacts[key] = next(iter(_made(Contact, rows)), None)
-        return self._contacts[key]
+            found = {one.lead_id: one for one in _made(Contact, rows)}
+            self._contacts |= {(client_id, lead_id): found.get(current[lead_id]) for lead_id in ids}
 
     def contacts_of_person(self, client_id: str, person_id: str) -> list[Contact]:
         asked = "select * from follow_up.follow_up_contacts where client_id = $client and person_id = $person"

@@ -1,4 +1,4 @@
-"""Delivery over real HTTP and SMTP: once, in order, through the gate, honest where nobody knows. The sandbox's ledger is the oracle."""
+"""Delivery over real HTTP and SMTP: once, in order, through the gate, honest where nobody knows. The sandbox's ledger tells."""
 
 from __future__ import annotations
 

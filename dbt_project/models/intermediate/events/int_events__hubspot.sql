@@ -146,8 +146,8 @@ events as (
     union all
 
     {{ event_rows('hubspot', 'tasks', 'tasks', "'task_created'", {
-        'occurred_at': 'coalesce(created_at, received_at)', 'received_at': 'received_at', 'actor': "'staff'", 'staff': 'owner_id', 'reference': 'task_id',
-        'detail': 'lower(priority)', 'text': 'subject',
+        'occurred_at': 'coalesce(created_at, received_at)', 'received_at': 'received_at', 'actor': "case when is_from_leadtrail then 'leadtrail' else 'staff' end",
+        'staff': 'owner_id', 'reference': 'task_id', 'detail': 'lower(priority)', 'text': 'subject',
     }) }}
 
     union all

@@ -2,7 +2,7 @@
 -- Whose each record is, and why.
 with nodes as (
     select * from {{ ref('int_record_nodes') }}
-    where {{ only_touched('clusters', 'cluster_id') }} and provider <> 'leadtrail'
+    where {{ only_touched('clusters', 'cluster_id') }} and stream <> 'identity_decisions'
 ),
 
 records as (
@@ -43,6 +43,7 @@ distances as (
     from untold
     inner join holders on untold.identity_key = holders.identity_key
     inner join told on holders.person_node = told.person_node and holders.cluster_id = told.cluster_id
+    where told.provider <> 'leadtrail'  -- that we wrote to somebody does not say that they called
     group by untold.record_uid, untold.identity_key, holders.person_node
 ),
 
@@ -111,9 +112,11 @@ named as (
     select
         known.*,
         first_value(record_uid) over (
-            partition by cluster_id, person_node order by first_known_at, occurred_at, record_uid
+            partition by cluster_id, person_node
+            order by case when provider = 'leadtrail' then 1 else 0 end, first_known_at, occurred_at, record_uid
             rows between unbounded preceding and unbounded following
-        ) as first_record_uid
+        ) as first_record_uid,
+        max(case when provider <> 'leadtrail' then 1 else 0 end) over (partition by cluster_id, person_node) = 1 as is_somebody
     from known
 )
 
@@ -141,3 +144,5 @@ select
     named.batch_id
 from named
 left join reasons on named.record_uid = reasons.record_uid
+-- what we did for somebody makes nobody of its own
+where named.is_somebody

@@ -143,6 +143,12 @@ mails as (
     select * from {{ ref('stg_mail__events') }} where {{ only_touched_records('mail', 'events') }}
 ),
 
+-- one identifier each, and no name that counts: what we did says nothing about who is who
+outputs as (
+    select * from {{ ref('stg_leadtrail__outputs') }}
+    where identifier is not null and {{ only_touched_records('leadtrail', 'outputs') }}
+),
+
 own_numbers as (
     select * from {{ ref('stg_twilio__phone_numbers') }} where {{ only_touched_records('twilio', 'phone_numbers') }}
 ),
@@ -227,6 +233,12 @@ found as (
     {{ record_keys('mail', 'events', 'mails', {'email': 'email_normalized', 'mail_event': "case when email_normalized is null then record_id end"}, 'occurred_at') }}
     union all
     {{ record_keys('twilio', 'phone_numbers', 'own_numbers', {'phone': 'phone_e164'}, 'created_at', is_own='true') }}
+    union all
+    select
+        'leadtrail:outputs:' || record_key, client_id, 'leadtrail', 'outputs', record_key,
+        client_id || '|' || identifier, split_part(identifier, ':', 1), substr(identifier, length(split_part(identifier, ':', 1)) + 2),
+        nullif(split_part(lower(trim(given_name)), ' ', 1), ''), cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), created_at, false, false, false, false
+    from outputs
     {%- for side in ['a', 'b'] %}
     union all
     select

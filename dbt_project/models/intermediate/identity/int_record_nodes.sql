@@ -133,7 +133,7 @@ ruled as (
     select
         held.*,
         case
-            when held.provider = 'leadtrail' then case when decisions.decision = 'link' then 'decided' else 'parted' end
+            when held.stream = 'identity_decisions' then case when decisions.decision = 'link' then 'decided' else 'parted' end
             when set_aside.identity_key is not null then 'set_aside'
             when held.key_class = 'household' and spellings.name_on_key is not null then 'shared_with_name'
             when held.key_class = 'household' then 'shared_without_name'

@@ -1,0 +1,33 @@
+-- What we gave to somebody to do or sent to a lead, as it stands. `sent_at` is when its provider was first called, once it took it.
+select
+    client_id,
+    record_key,
+    output_id,
+    output_type,
+    channel,
+    carried_by,
+    provider_ref,
+    status,
+    status_at,
+    reason_code,
+    created_at,
+    due_at,
+    expires_at,
+    case when provider_ref is not null then coalesce(first_sent_at, status_at) end as sent_at,
+    acknowledged_at,
+    respond_by,
+    escalated,
+    rule,
+    rule_version,
+    step_id,
+    template,
+    template_version,
+    priority,
+    owner,
+    lead_id as lead_id_then,
+    trigger_event_id,
+    identifier,
+    given_name,
+    received_at
+from {{ ref('base_leadtrail__outputs') }}
+where rejected_because is null
