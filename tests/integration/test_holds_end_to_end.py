@@ -91,7 +91,6 @@ def test_an_expired_token_stops_the_crm_and_its_tasks_reach_a_person_at_once(age
     texts(agency, range(3, 5), priority="answer")
     agency.home.publish()
     tick(agency)
-    tick(agency)
     assert statuses(agency, "desk_task") == {"delivered": 1}, "the urgent task is on the desk"
     assert agency.ledger("task") == []
     assert set(texted(agency)) == {phone(3), phone(4)}, "answers go on; a booking of the others may be in the CRM"
