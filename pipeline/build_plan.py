@@ -4,9 +4,10 @@
                    tables that build on what they hold would keep rows made by the old rule
     everything     the last build did not end well, or somebody else built, or tests or settings have changed
     news           tables that hang on something new, and the tests of all that hangs on it. Views are the same text as before
+    urgent news    of these, what the timeline and follow-up hang on: a missed call does not wait for attribution
 
-What was built is noted in the home when a build ends, and that it is unknown when one begins: a build that dies is followed by
-one that leaves nothing out.
+What was built is noted in the home when a build ends, with what it left or could not do (the next one does that too), and that
+it is unknown when one begins: a build that dies is followed by one that leaves nothing out.
 """
 
 from __future__ import annotations
@@ -31,25 +32,21 @@ CODE_FOLDERS = ("models", "macros", "seeds")
 BUILD = ("build", "--exclude-resource-type", "unit_test")
 NEVER = "none"  # no code has this print
 FIXED = ("timezone", "joined_on", "high_value_cents")  # what rows made earlier have taken from the clients file
+URGENT = ("timeline", "follow_up")  # schemas that somebody waits for
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`nodes` are names for dbt to select; None is everything, and none at all is nothing to do."""
+    """`nodes` are names for dbt to select; None is everything, and none at all is nothing to do. `left` is for the next build."""
 
     full_refresh: bool
     nodes: tuple[str, ...] | None
     why: str
     state: Mapping[str, Any]  # all that decides what is built, except landing, as it was when the build was planned
-
-    @property
-    def args(self) -> list[str]:
-        """For `dbt build`."""
-        args = ["--full-refresh"] if self.full_refresh else []
-        return args if self.nodes is None else [*args, "--indirect-selection", "empty", "--select", *self.nodes]
+    left: tuple[str, ...] = ()
 
 
-def plan_build(settings: Settings, *, full_refresh: bool = False) -> Plan:
+def plan_build(settings: Settings, *, full_refresh: bool = False, urgent: bool = False) -> Plan:
     """The caller holds `sole_writer`."""
     built, now = _read(settings), _state(settings)
     if full_refresh:
@@ -64,7 +61,7 @@ def plan_build(settings: Settings, *, full_refresh: bool = False) -> Plan:
         )
     try:
         with duckdb.connect(str(settings.warehouse), read_only=True) as warehouse:
-            return _build_on(settings, warehouse, built, now)
+            return _build_on(settings, warehouse, built, now, urgent)
     except duckdb.Error:  # dbt will say what is wrong with it
         return Plan(False, None, "the warehouse cannot be read", now)
 
@@ -75,13 +72,14 @@ def begin(settings: Settings, plan: Plan) -> None:
     _write(settings, {"code": code, "clients": plan.state["clients"]})
 
 
-def finish(settings: Settings, plan: Plan, *, models_built: bool, tests_passed: bool) -> None:
-    """Note how the build ended."""
-    if models_built and tests_passed:
-        with duckdb.connect(str(settings.warehouse), read_only=True) as warehouse:
-            _write(settings, {**plan.state, "build": _build_number(warehouse)})
-    elif models_built:
-        _write(settings, {name: plan.state[name] for name in ("code", "clients")})
+def finish(settings: Settings, plan: Plan, ended: Mapping[str, bool]) -> None:
+    """Note how the build ended: for each node's name, whether it was built or passed. What did not is done by the next one."""
+    if plan.full_refresh and not all(ended.values()):
+        return  # tables of both kinds: it is begun again
+    with duckdb.connect(str(settings.warehouse), read_only=True) as warehouse:
+        number = _build_number(warehouse)
+    pending = sorted({*plan.left, *(name for name, ok in ended.items() if not ok)})
+    _write(settings, {**plan.state, "build": number, "pending": pending})
 
 
 def forget(settings: Settings) -> None:
@@ -107,7 +105,11 @@ def print_of_project() -> str:
 
 
 def _build_on(
-    settings: Settings, warehouse: duckdb.DuckDBPyConnection, built: Mapping[str, Any], now: Mapping[str, Any]
+    settings: Settings,
+    warehouse: duckdb.DuckDBPyConnection,
+    built: Mapping[str, Any],
+    now: Mapping[str, Any],
+    urgent: bool,
 ) -> Plan:
     if new := sorted(now["clients"].keys() - built.get("clients", {}).keys()):
         known = _known_clients(warehouse, new)
@@ -122,7 +124,11 @@ def _build_on(
         f"leadtrail.{name}" for name, print_ in now["directory"].items() if print_ != built["directory"].get(name)
     }
     changed |= _streams_with_news(settings.landing, warehouse)
-    return Plan(False, _reached(json.loads(manifest.read_bytes()), changed), f"news of {len(changed)} sources", now)
+    graph = json.loads(manifest.read_bytes())
+    todo = _reached(graph, changed) | set(built.get("pending", ()))
+    first = todo & _urgent(graph) if urgent else todo
+    why = f"{'urgent ' if urgent else ''}news of {len(changed)} sources"
+    return Plan(False, tuple(sorted(first)), why, now, tuple(sorted(todo - first)))
 
 
 def _streams_with_news(landing: Path, warehouse: duckdb.DuckDBPyConnection) -> set[str]:
@@ -139,7 +145,7 @@ def _streams_with_news(landing: Path, warehouse: duckdb.DuckDBPyConnection) -> s
     return news
 
 
-def _reached(manifest: Mapping[str, Any], changed: set[str]) -> tuple[str, ...]:
+def _reached(manifest: Mapping[str, Any], changed: set[str]) -> set[str]:
     """Names of the tables and tests downstream of the changed sources."""
     children, nodes = manifest["child_map"], manifest["nodes"]
     todo = [one for one in manifest["sources"] if one.split(".", 2)[2] in changed]
@@ -149,15 +155,28 @@ def _reached(manifest: Mapping[str, Any], changed: set[str]) -> tuple[str, ...]:
         if one not in seen:
             seen.add(one)
             todo += children.get(one, ())
-    reached = [nodes[one] for one in seen if one in nodes]
-    return tuple(
-        sorted(
-            node["name"]
-            for node in reached
-            if node["resource_type"] == "test"
-            or (node["resource_type"] == "model" and node["config"]["materialized"] not in ("view", "ephemeral"))
-        )
-    )
+    return {
+        node["name"]
+        for node in (nodes[one] for one in seen if one in nodes)
+        if node["resource_type"] == "test"
+        or (node["resource_type"] == "model" and node["config"]["materialized"] not in ("view", "ephemeral"))
+    }
+
+
+def _urgent(manifest: Mapping[str, Any]) -> set[str]:
+    """Names of what somebody waits for, of all it is made from, and of the tests that need nothing else."""
+    parents, nodes = manifest["parent_map"], manifest["nodes"]
+    todo = [one for one, node in nodes.items() if node["resource_type"] == "model" and node["schema"] in URGENT]
+    seen: set[str] = set()
+    while todo:
+        one = todo.pop()
+        if one not in seen:
+            seen.add(one)
+            todo += parents.get(one, ())
+    tests = {
+        one for one, node in nodes.items() if node["resource_type"] == "test" and seen.issuperset(parents.get(one, ()))
+    }
+    return {nodes[one]["name"] for one in seen | tests if one in nodes}
 
 
 def _changed_clients(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -101,11 +101,18 @@ def save(settings: Settings, record: BuildRecord) -> None:
     os.replace(temporary, path)
 
 
-def note_build(settings: Settings, target: Path, *, in_part: bool, problem: str = "") -> BuildRecord:
-    """Record a build that has ended, from what dbt left in its target folder. `problem` is why dbt could not even start.
-    The caller holds the warehouse, and dbt has let go of it."""
+def note_build(
+    settings: Settings,
+    target: Path,
+    *,
+    in_part: bool,
+    problem: str = "",
+    results: Sequence[Mapping[str, Any]] | None = None,
+) -> BuildRecord:
+    """Record a build that has ended, from its results or, without them, what dbt left in its target folder. `problem` is why
+    dbt could not even start. The caller holds the warehouse, and dbt has let go of it."""
     before = last_build(settings) or BuildRecord(0, "")
-    results = None if problem else _results(target)
+    results = None if problem else results if results is not None else _results(target)
     number = before.build if results is None else build_number(settings)
     failed = [result for result in results or () if result["status"] in _FAILED]
     failures = _failures(settings, target, failed) if failed else []

@@ -30,11 +30,12 @@ class Busy(Exception):
 
 @dataclass(frozen=True)
 class BuildResult:
-    """Counts of what dbt did. `warnings` are nodes with dbt's message."""
+    """Counts of what dbt did. `warnings` are nodes with dbt's message; `built` are ids of models and seeds."""
 
     models: int
     tests: int
     warnings: tuple[str, ...]
+    built: tuple[str, ...] = ()
 
 
 def dbt_environment(settings: Settings) -> dict[str, str]:
@@ -73,6 +74,7 @@ def sole_writer(settings: Settings, *, wait: bool = True) -> Iterator[None]:
 
 
 _kept: list[tuple[str, Any]] = []  # (print of the project, its manifest)
+_MARK = "leadtrail_selected"
 
 
 def keep_manifest(settings: Settings) -> None:
@@ -91,8 +93,14 @@ def _take_manifest() -> Any:
     return manifest if printed == print_of_project() else None
 
 
-def run_dbt(settings: Settings, args: Sequence[str], *, on_event: Callable[[Any], None] | None = None) -> Any:
-    """Run a dbt command in this process. Returns dbt's own result object."""
+def run_dbt(
+    settings: Settings,
+    args: Sequence[str],
+    *,
+    nodes: Sequence[str] | None = None,
+    on_event: Callable[[Any], None] | None = None,
+) -> Any:
+    """Run a dbt command in this process, for all nodes or those with these names. Returns dbt's own result object."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager  # dbt takes 2.7 s to import
     from dbt.cli.main import dbtRunner
 
@@ -100,14 +108,30 @@ def run_dbt(settings: Settings, args: Sequence[str], *, on_event: Callable[[Any]
         folder.mkdir(parents=True, exist_ok=True)
     before = {name: os.environ.get(name) for name in dbt_environment(settings)}
     os.environ.update(dbt_environment(settings))
+    manifest = _take_manifest()
+    args = [*args, *([] if manifest is None else ["--no-write-json"]), "--quiet", "--log-level-file", "info"]
+    if nodes is not None:
+        args += [
+            "--indirect-selection",
+            "empty",
+            "--select",
+            *(nodes if manifest is None else _marked(manifest, nodes)),
+        ]
     try:
-        return dbtRunner(_take_manifest(), callbacks=[on_event] if on_event else []).invoke(
-            [*args, "--quiet", "--log-level-file", "info"]
-        )
+        return dbtRunner(manifest, callbacks=[on_event] if on_event else []).invoke(args)
     finally:
         DuckDBConnectionManager.close_all_connections()  # else the file stays locked by this process
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+def _marked(manifest: Any, names: Sequence[str]) -> list[str]:
+    """The selection of nodes by one mark instead of by a hundred names: dbt looks through the whole project for each."""
+    wanted = set(names)
+    for node in manifest.nodes.values():
+        if node.name in wanted:
+            node.tags = [*node.tags, _MARK]
+    return [f"tag:{_MARK}"]
 
 
 def build(
@@ -115,40 +139,55 @@ def build(
     *,
     select: Sequence[str] = (),
     full_refresh: bool = False,
+    urgent: bool = False,
     on_event: Callable[[Any], None] | None = None,
 ) -> BuildResult:
-    """Build and test what has changed (see `build_plan`), or the selection. Raises BuildFailed, which says what failed and for
-    which client. Publishes nothing."""
+    """Build and test what has changed (see `build_plan`), or the selection. `urgent`: of what has changed only what somebody
+    waits for. Raises BuildFailed, which says what failed and for which client. Publishes nothing."""
     with sole_writer(settings):
+        refresh = ["--full-refresh"] if full_refresh else []
         if select:
             # a test that looks at models outside the selection would fail for want of them
-            args = [*BUILD, *(["--full-refresh"] if full_refresh else [])]
-            args += ["--indirect-selection", "buildable", "--select", *select]
+            args = [*BUILD, *refresh, "--indirect-selection", "buildable", "--select", *select]
             outcome = run_dbt(settings, args, on_event=on_event)
         else:
-            plan = plan_build(settings, full_refresh=full_refresh)
+            plan = plan_build(settings, full_refresh=full_refresh, urgent=urgent)
             log.info("building: %s", plan.why)
             if plan.nodes == ():
                 return BuildResult(0, 0, ())
             begin(settings, plan)
-            outcome = run_dbt(settings, [*BUILD, *plan.args], on_event=on_event)
-            finish(settings, plan, models_built=_models_built(outcome), tests_passed=bool(outcome.success))
+            args = [*BUILD, *(["--full-refresh"] if plan.full_refresh else [])]
+            outcome = run_dbt(settings, args, nodes=plan.nodes, on_event=on_event)
+            if outcome.result is not None:
+                finish(settings, plan, {one.node.name: _went_well(one) for one in outcome.result})
         record = note_build(
             settings,
             settings.dbt_target,
             in_part=bool(select) or plan.nodes is not None,
             problem=f"dbt could not start: {outcome.exception}" if outcome.result is None else "",
+            results=None if outcome.result is None else [_result(one) for one in outcome.result],
         )
     if not outcome.success:
         raise BuildFailed(record.why())
     kinds = Counter(str(node.node.resource_type) for node in outcome.result)
     warnings = tuple(f"{node.node.name}: {node.message}" for node in outcome.result if str(node.status) == "warn")
-    return BuildResult(kinds["model"], kinds["test"], warnings)
+    built = tuple(one.node.unique_id for one in outcome.result if str(one.node.resource_type) in ("model", "seed"))
+    return BuildResult(kinds["model"], kinds["test"], warnings, built)
 
 
-def _models_built(outcome: Any) -> bool:
-    made = [node for node in outcome.result or () if node.node.resource_type in ("model", "seed")]
-    return bool(made) and all(str(node.status) == "success" for node in made)
+def _went_well(result: Any) -> bool:
+    return str(result.status) in ("success", "pass", "warn")
+
+
+def _result(result: Any) -> dict[str, Any]:
+    """What dbt would have written about a node."""
+    return {
+        "unique_id": result.node.unique_id,
+        "status": str(result.status),
+        "failures": result.failures,
+        "message": result.message,
+        "compiled_code": getattr(result.node, "compiled_code", None),
+    }
 
 
 def drop_warehouse(settings: Settings) -> None:

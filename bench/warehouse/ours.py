@@ -22,11 +22,11 @@ TIMELINE = ("+fct_lead_events", "+int_leads")
 TESTS = ("test", "unit_test")
 
 
-def make(settings: Settings, args: Sequence[str]) -> None:
+def make(settings: Settings, args: Sequence[str], nodes: Sequence[str] | None = None) -> None:
     """Build models without tests."""
     without_tests = [word for kind in TESTS for word in ("--exclude-resource-type", kind)]
     with sole_writer(settings):
-        outcome = run_dbt(settings, ["build", *args, *without_tests])
+        outcome = run_dbt(settings, ["build", *args, *without_tests], nodes=nodes)
     if not outcome.success:
         raise SystemExit(f"dbt failed: {outcome.exception or 'see its log'}")
 
@@ -52,7 +52,7 @@ def main() -> None:
     if args.what == "timeline":
         make(settings, ["--select", *TIMELINE])
     elif args.what == "tick":
-        make(settings, plan_build(settings).args)
+        make(settings, [], plan_build(settings).nodes)
     else:
         build(settings)
     took: dict[str, Any] = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu}

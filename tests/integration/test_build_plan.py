@@ -16,7 +16,7 @@ import pipeline.warehouse
 from connectors.base import Record
 from pipeline.build_plan import PROJECT, begin, plan_build
 from pipeline.settings import Settings
-from pipeline.warehouse import BuildFailed, build, drop_warehouse
+from pipeline.warehouse import BuildFailed, build, drop_warehouse, keep_manifest
 from tests.conftest import NOW
 from tests.warehouse import Landed, land
 
@@ -28,6 +28,10 @@ select record_key, client_id, 'first rule' as made_by from {{ ref('stg_forms__su
 OF_CLIENTS = """
 {{ config(materialized='table') }}
 select client_id, count(*) as records from {{ ref('of_records') }} group by client_id
+"""
+DUE = """
+{{ config(materialized='table') }}
+select record_key from {{ ref('of_records') }}
 """
 TESTS = """
 version: 2
@@ -56,6 +60,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (models / "intermediate").mkdir()
     (models / "intermediate" / "of_records.sql").write_text(OF_RECORDS)
     (models / "intermediate" / "of_clients.sql").write_text(OF_CLIENTS)
+    (models / "marts" / "follow_up").mkdir(parents=True)
+    (models / "marts" / "follow_up" / "due.sql").write_text(DUE)
     (models / "intermediate" / "all.yml").write_text(TESTS)
     (models / "intermediate" / "int_records.sql").write_text(
         "{{ config(materialized='view') }} select client_id from {{ ref('base_forms__submissions') }}"
@@ -104,7 +110,7 @@ def test_news_reaches_every_table_and_every_test_downstream_and_no_view_is_made_
     result = build(home)
     ran = json.loads((home.dbt_target / "run_results.json").read_text())["results"]
     models = {one["unique_id"].split(".")[2] for one in ran if one["unique_id"].startswith("model.")}
-    assert models == {"base_forms__submissions", "of_records", "of_clients"}
+    assert models == {"base_forms__submissions", "of_records", "of_clients", "due"}
     assert result.tests >= 4  # those of the staging view too: what it shows has changed
     assert rows(home, "select client_id, records from intermediate.of_clients") == [("acme", 2)]
     assert build(home).models == 0
@@ -151,6 +157,53 @@ def test_a_failed_test_is_run_again_until_it_passes(home: Settings) -> None:
     for _ in range(2):
         with pytest.raises(BuildFailed, match="accepted_values"):
             build(home)
+
+
+def test_after_a_failed_test_only_what_did_not_pass_is_done_again(home: Settings) -> None:
+    for number in ("2", "3", "4"):
+        submit(home, number)
+    with pytest.raises(BuildFailed):
+        build(home)
+    nodes = plan_build(home).nodes
+    assert nodes is not None
+    assert len(nodes) == 1
+    assert nodes[0].startswith("accepted_values_of_clients")
+
+
+def test_urgent_news_reaches_what_somebody_waits_for_and_the_next_build_does_the_rest(home: Settings) -> None:
+    submit(home, "2")
+    urgent = plan_build(home, urgent=True)
+    assert urgent.nodes is not None
+    assert {"base_forms__submissions", "of_records", "due"} <= set(urgent.nodes)
+    assert "of_clients" not in urgent.nodes
+    assert any(name.startswith("unique_of_records") for name in urgent.nodes), "its tests are urgent as well"
+
+    build(home, urgent=True)
+    assert rows(home, "select count(*) from follow_up.due") == [(2,)]
+    assert rows(home, "select records from intermediate.of_clients") == [(1,)]
+    assert build(home, urgent=True).models == 0
+
+    left = plan_build(home).nodes
+    assert left == urgent.left
+    assert "of_clients" in left
+    build(home)
+    assert rows(home, "select records from intermediate.of_clients") == [(2,)]
+    assert build(home).models == 0
+
+
+def test_a_manifest_that_was_kept_serves_one_command_and_only_for_the_project_it_was_made_of(
+    home: Settings, project: Path
+) -> None:
+    keep_manifest(home)
+    submit(home, "2")
+    assert set(build(home).built) == {
+        f"model.leadtrail.{name}" for name in ("base_forms__submissions", "of_records", "of_clients", "due")
+    }
+    keep_manifest(home)
+    model = project / "models" / "intermediate" / "of_records.sql"
+    model.write_text(OF_RECORDS.replace("first rule", "second rule"))
+    build(home)
+    assert rows(home, "select distinct made_by from intermediate.of_records") == [("second rule",)]
 
 
 def test_a_client_whose_time_zone_changed_is_computed_again(home: Settings) -> None:
