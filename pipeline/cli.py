@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline.clients import ClientsFileError
+from pipeline.delivery_commands import app as delivery_app
 from pipeline.holds_commands import holds_app, incidents_app
 from pipeline.office import Office
 from pipeline.replay_command import replay_command
@@ -42,6 +43,7 @@ app.add_typer(rules_app, name="rules")
 app.add_typer(templates_app, name="templates")
 app.add_typer(holds_app, name="holds")
 app.add_typer(incidents_app, name="incidents")
+app.add_typer(delivery_app)
 app.command("replay")(replay_command)
 out, err = Console(), Console(stderr=True)
 
@@ -55,6 +57,9 @@ def main() -> None:
 
     from connectors.base import ConnectorError
     from pipeline.demo import AnotherTown
+    from pipeline.follow_up.emit import TooMuchNews
+    from pipeline.follow_up.look_up import NoSuchOutput
+    from pipeline.follow_up.published import NotPublished
     from pipeline.follow_up.replay import CannotReplay
     from pipeline.follow_up.rule_file import RuleMistake
     from pipeline.follow_up.template_book import NotAllowed
@@ -82,9 +87,12 @@ def main() -> None:
         ImportFailed,
         KeyProblem,
         NotAllowed,
+        NoSuchOutput,
         NotDecided,
+        NotPublished,
         RuleMistake,
         StoreProblem,
+        TooMuchNews,
     ) as problem:
         _complain(str(problem))
         sys.exit(1)
