@@ -60,7 +60,7 @@ class GroupCommit:
             group = self._next_group()
             if not self._lines:
                 self._wake.clear()
-            stored = await asyncio.to_thread(_store, self._engine, [arrival for arrival, _ in group])
+            stored = await asyncio.to_thread(store_arrivals, self._engine, [arrival for arrival, _ in group])
             for (_, future), durable in zip(group, stored, strict=True):
                 if not future.done():
                     future.set_result(durable)
@@ -78,7 +78,7 @@ class GroupCommit:
         return group
 
 
-def _store(engine: Engine, arrivals: Sequence[Arrival]) -> list[bool]:
+def store_arrivals(engine: Engine, arrivals: Sequence[Arrival]) -> list[bool]:
     """Which of them are durable now. If the store itself fails, none; if it is something in one of them, the others are."""
     try:
         store_events(engine, [event for event, _ in arrivals], _also(arrivals))
@@ -88,7 +88,7 @@ def _store(engine: Engine, arrivals: Sequence[Arrival]) -> list[bool]:
         log.error("could not store %d webhooks together: %s", len(arrivals), type(failure).__name__)
         if isinstance(failure, OperationalError) or len(arrivals) == 1:
             return [False] * len(arrivals)
-    return [stored for arrival in arrivals for stored in _store(engine, [arrival])]
+    return [stored for arrival in arrivals for stored in store_arrivals(engine, [arrival])]
 
 
 def _also(arrivals: Sequence[Arrival]) -> dict[int, Also]:

@@ -7,7 +7,7 @@ before changes nothing again, and one that tells of an earlier time than what st
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -24,7 +24,7 @@ class Wish:
     """What somebody wants of us from now on."""
 
     does: Literal["stop", "review", "start"]
-    address: str
+    address: str = field(repr=False)
     cause: Cause
     said: Said
 

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -883,6 +884,14 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckD
         listed("SM28", direction="outbound-reply", later=1),
         # price, unreadable values, deletion
         listed("SMprice", price="-0.00790", num_segments="3"),
+        # every order in which the list and the callbacks may tell of one message, each as a client of its own
+        *(
+            listed("SM10", client_id=f"order-{client}", status="queued", later=place)
+            if what == "listed"
+            else pushed("SM10", what, client_id=f"order-{client}", later=place)
+            for client, order in enumerate(permutations(("listed", "queued", "sent", "delivered")))
+            for place, what in enumerate(order)
+        ),
         listed("SMbad", num_segments="many", price="free"),
         listed("SMbroken", date_created="yesterday"),
         listed("SMgone"),
@@ -911,6 +920,12 @@ def message(warehouse: duckdb.DuckDBPyConnection) -> Callable[[str], dict[str, A
 def test_case_06_callbacks_out_of_order_end_at_the_furthest_status(message):
     assert message("SM06")["status"] == "delivered"
     assert message("SM06")["is_delivered"]
+
+
+def test_b10_callbacks_end_in_the_same_state_in_whatever_order_they_come(warehouse):
+    ends = """select status, error_code, body, direction, phone_e164, is_delivered, count(*)
+        from staging.stg_twilio__messages where message_sid = 'SM10' group by all"""
+    assert warehouse.execute(ends).fetchall() == [("delivered", None, "Hi", "outbound", PERSON, True, 24)]
 
 
 def test_case_07_the_same_callback_twice_is_one_event_row(warehouse):

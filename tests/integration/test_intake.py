@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import hmac
 import json
 import logging
-import os
-import signal
 import socket
-import sqlite3
 import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +19,6 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from sqlalchemy import event
 
 from connectors.base import Connector, Secret, WebhookRequest
@@ -43,10 +36,10 @@ from pipeline.office import Office
 from pipeline.settings import Settings
 from pipeline.store import inbox
 from pipeline.store.engine import open_store
+from tests.intakes import Desk, desks, signed, submission
 from tests.todays_town import small_town
 
 PUSHING = [name for name in CONNECTORS if connector_class(name).accept is not Connector.accept]
-ROOT = Path(__file__).parents[2]
 MAX_BODY = Caps().body
 
 # ---- a town, its connectors, and an intake on a socket ----
@@ -81,63 +74,10 @@ def connectors(town: Town, providers: Mapping[str, SandboxProvider], http: Http)
     return made
 
 
-class Desk:
-    """An intake in a thread; `rows` reads its SQLite store as another process would."""
-
-    def __init__(self, store: Path, connectors: Any, **settings: Any) -> None:
-        self.store = store
-        self.engine = open_store(f"sqlite:///{store}")
-        config = uvicorn.Config(
-            intake_app(self.engine, connectors, **settings), port=0, log_level="error", access_log=False
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.005)
-        self.port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.origin = f"http://127.0.0.1:{self.port}"
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(timeout=10)
-        self.engine.dispose()
-
-    def url(self, client_id: str, provider: str, tail: str = "") -> str:
-        return f"{self.origin}/webhooks/{client_id}/{provider}{tail}"
-
-    def rows(self) -> list[sqlite3.Row]:
-        return rows(self.store)
-
-    def send(self, push: Push, provider: str, *, to: str = "") -> httpx.Response:
-        url = self.url(to or push.client_id, provider, push.tail)
-        return httpx.request(push.method, url, content=push.body, headers=dict(push.sign(url)))
-
-
-def rows(store: Path) -> list[sqlite3.Row]:
-    with contextlib.closing(sqlite3.connect(store, timeout=30)) as connection:
-        connection.row_factory = sqlite3.Row
-        return connection.execute("select * from inbox order by id").fetchall()
-
-
 @pytest.fixture
 def desk_of(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
-    running: list[Desk] = []
-
-    def start(connectors: Mapping[tuple[str, str], Connector] | Any, **settings: Any) -> Desk:
-        find = connectors
-        if isinstance(connectors, Mapping):
-
-            def find(client: str, provider: str) -> Sequence[Connector]:
-                found = connectors.get((client, provider))
-                return [found] if found else []
-
-        running.append(Desk(tmp_path / f"store-{len(running)}.db", find, **settings))
-        return running[-1]
-
-    yield start
-    for desk in running:
-        desk.stop()
+    with desks(tmp_path) as start:
+        yield start
 
 
 @pytest.fixture
@@ -265,16 +205,6 @@ def form(http: Http) -> Connector:
 @pytest.fixture
 def forms_desk(desk_of: Callable[..., Desk], form: Connector) -> Desk:
     return desk_of({("ridgeline", "forms"): form})
-
-
-def signed(body: bytes, secret: str = "the-site-signs") -> dict[str, str]:
-    digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-    return {"content-type": "application/json", "x-leadtrail-signature": f"sha256={digest}"}
-
-
-def submission(number: int, size: int = 0) -> bytes:
-    fields = {"submission_id": f"s-{number}", "name": "Ann Oakes", "email": "ann@example.com", "message": "x" * size}
-    return json.dumps(fields).encode()
 
 
 def test_b4_the_largest_body_is_taken_and_one_byte_more_is_not(forms_desk: Desk) -> None:
@@ -664,116 +594,3 @@ def test_b11_on_a_full_disk_nothing_is_acknowledged_that_is_not_stored(small_dis
         assert [row["body"] for row in desk.rows()] == acknowledged
     finally:
         desk.stop()
-
-
-# ---- the command: killed, and fast enough ----
-
-
-class Command:
-    """`leadtrail intake` as its own process."""
-
-    def __init__(self, home: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.store = home / "store.db"
-        (home / "clients.yaml").write_text(
-            'clients: [{client_id: ridgeline, timezone: America/Chicago, owner: d, connections: {forms: {secret: "${S}"}}}]'
-        )
-        self._env = {
-            **os.environ,
-            "LEADTRAIL_HOME": str(home),
-            "LEADTRAIL_CLIENTS_FILE": str(home / "clients.yaml"),
-            "S": "the-site-signs",
-        }
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli", "intake", "--port", str(self.port)],
-            cwd=ROOT,
-            env=self._env,
-            stdout=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"http://127.0.0.1:{self.port}/healthz").status_code == 200:
-                    return
-            time.sleep(0.05)
-        raise AssertionError("the intake did not start")
-
-    def kill(self) -> None:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-
-@pytest.fixture
-def command(tmp_path: Path) -> Iterator[Command]:
-    running = Command(tmp_path)
-    running.start()
-    yield running
-    running.kill()
-
-
-async def send_all(port: int, numbers: Sequence[int], acknowledged: dict[int, float], connections: int) -> None:
-    """Send each submission until it is acknowledged (new connection after every failure); note how long the answer took."""
-    queue = list(reversed(numbers))
-
-    async def one() -> None:
-        reader = writer = None
-        while queue:
-            number = queue.pop()
-            body = submission(number, 1000)
-            head = "".join(f"{key}: {value}\r\n" for key, value in signed(body).items())
-            request = f"POST /webhooks/ridgeline/forms HTTP/1.1\r\nHost: x\r\n{head}Content-Length: {len(body)}\r\n\r\n"
-            while number not in acknowledged:
-                try:
-                    if writer is None:
-                        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                    sent = time.perf_counter()
-                    writer.write(request.encode() + body)
-                    answer = await reader.readuntil(b"\r\n\r\n")
-                    if answer.startswith(b"HTTP/1.1 200 "):
-                        acknowledged[number] = time.perf_counter() - sent
-                except (OSError, asyncio.IncompleteReadError):
-                    writer = None
-                    await asyncio.sleep(0.05)
-
-    await asyncio.gather(*(one() for _ in range(connections)))
-
-
-def test_b8_nothing_acknowledged_is_lost_when_the_intake_is_killed(command: Command) -> None:
-    acknowledged: dict[int, float] = {}
-    sender = threading.Thread(
-        target=lambda: asyncio.run(send_all(command.port, range(1_000_000), acknowledged, 8)), daemon=True
-    )
-    sender.start()
-    for _ in range(3):
-        before = len(acknowledged)
-        while len(acknowledged) < before + 150:
-            time.sleep(0.01)
-        command.kill()
-        certain = set(acknowledged)  # every answer in here was given before the kill
-        kept = [json.loads(row["body"])["submission_id"] for row in rows(command.store)]
-        assert {f"s-{number}" for number in certain} - set(kept) == set(), "acknowledged but not stored"
-        assert len(kept) == len(set(kept)), "stored twice"
-        command.start()
-    assert len(acknowledged) > before
-
-
-def test_it_takes_300_events_a_second_and_answers_within_one(command: Command) -> None:
-    """Generous, so that it holds on a busy machine of two cores; `make bench` measures."""
-    asyncio.run(send_all(command.port, range(50), {}, 16))  # warm
-    tries = []
-    for start in (1000, 3000, 5000):
-        acknowledged: dict[int, float] = {}
-        began = time.perf_counter()
-        asyncio.run(send_all(command.port, range(start, start + 1000), acknowledged, 16))
-        rate = len(acknowledged) / (time.perf_counter() - began)
-        slow = sorted(acknowledged.values())[int(len(acknowledged) * 0.99)]
-        tries.append((rate, slow))
-        if rate >= 300 and slow <= 1.0:
-            return
-    pytest.fail(f"(events/s, p99 s) of three tries: {tries}")
