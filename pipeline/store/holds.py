@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -99,9 +99,3 @@ def last_cleared(connection: Connection) -> dict[str, str]:
     query = select(holds.c.client_id, holds.c.scope, holds.c.cause, func.max(holds.c.cleared_at).label("at"))
     rows = connection.execute(query.where(holds.c.cleared_at.is_not(None)).group_by("client_id", "scope", "cause"))
     return {f"{row.client_id}|{row.scope}|{row.cause}": row.at for row in rows}
-
-
-def holding(connection: Connection, client_id: str, scopes: Sequence[str]) -> Row | None:
-    """The oldest hold that stands in any of these scopes. For an output ask `follow_up.holding.hold_on`: it knows causes."""
-    found = [hold for hold in open_holds(connection, client_id) if hold["scope"] in (*scopes, EVERYTHING)]
-    return found[0] if found else None

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, func, select
 
+from pipeline.follow_up.holding import hold_on
 from pipeline.store import audit
-from pipeline.store.holds import CAUSES, EVERYTHING, Hold, clear_hold, holding, open_hold, open_holds
+from pipeline.store.holds import CAUSES, EVERYTHING, Hold, clear_hold, open_hold, open_holds
 from pipeline.store.incidents import open_incidents, report, resolve
 from pipeline.store.schema import incidents
 from pipeline.store.suppressions import lift, standing, suppress
@@ -24,25 +25,29 @@ def hold(cause: str = "credential", scope: str = "text", client: str = "ridgelin
     )  # type: ignore[arg-type]
 
 
+def an_output(channel: str, client: str = "ridgeline") -> dict[str, object]:
+    return {"client_id": client, "channel": channel, "priority": 2}
+
+
 @pytest.mark.parametrize("cause", CAUSES)
 def test_a_hold_stands_in_the_way_of_its_clients_scope_and_of_nothing_else(engine: Engine, cause: str) -> None:
     with engine.begin() as connection:
         assert open_hold(connection, hold(cause), NOW)
-        found = holding(connection, "ridgeline", ["text", "twilio"])
+        found = hold_on(connection, an_output("text"))
         assert found is not None
         assert (found["cause"], found["owner"], found["recovery_rule"]) == (
             cause,
             "ana@agency.example",
             "Reconnect; it resumes by itself.",
         )
-        assert holding(connection, "ridgeline", ["email"]) is None
-        assert holding(connection, "summit", ["text"]) is None
+        assert hold_on(connection, an_output("email")) is None
+        assert hold_on(connection, an_output("text", client="summit")) is None
 
 
 def test_a_hold_on_everything_stands_in_the_way_of_every_scope(engine: Engine) -> None:
     with engine.begin() as connection:
         open_hold(connection, hold("privacy", EVERYTHING), NOW)
-        assert holding(connection, "ridgeline", ["crm_task"]) is not None
+        assert hold_on(connection, an_output("crm_task")) is not None
 
 
 def test_one_cause_opens_one_hold_however_often_and_by_however_many_it_is_seen(engine: Engine) -> None:
@@ -61,7 +66,7 @@ def test_a_cleared_hold_lets_work_through_stays_on_record_and_can_open_again(eng
         open_hold(connection, hold(), NOW)
         assert clear_hold(connection, hold().open_key, NOW + timedelta(hours=1), by="ana", note="Reconnected.")
         assert not clear_hold(connection, hold().open_key, NOW, by="ana", note="")
-        assert holding(connection, "ridgeline", ["text"]) is None
+        assert hold_on(connection, an_output("text")) is None
         assert open_hold(connection, hold(), NOW + timedelta(hours=2))
     assert audit.verify(engine) == (3, None)
 
