@@ -73,6 +73,7 @@ inbox = Table(
     UniqueConstraint("client_id", "provider", "dedupe_key", name="inbox_once"),
 )
 Index("inbox_pending", inbox.c.state, inbox.c.provider, inbox.c.client_id)
+Index("inbox_received", inbox.c.client_id, inbox.c.provider, inbox.c.received_at)
 
 quarantine = Table(
     "inbox_quarantine",
