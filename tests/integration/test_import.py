@@ -15,6 +15,7 @@ from connectors.sandbox.angi import SandboxAngi
 from connectors.sandbox.facts import Town
 from connectors.sandbox.provider import World
 from connectors.sandbox.town import make_town
+from pipeline.follow_up.detect import detect_holds
 from pipeline.imports import ImportFailed, import_export
 from pipeline.office import Office
 from pipeline.settings import Settings
@@ -119,6 +120,17 @@ def test_what_was_imported_says_so(warehouse: tuple[object, duckdb.DuckDBPyConne
 
 
 # ---- files that are not what they should be ----
+
+
+def test_an_export_much_shorter_than_an_earlier_one_puts_its_connection_on_hold(office: Office, tmp_path: Path) -> None:
+    def imported(rows: int, at: datetime) -> list[str]:
+        file = tmp_path / "export.csv"
+        file.write_text("Lead Number,Name,Date\n" + "".join(f"{n},Ann,2026-01-05\n" for n in range(rows)))
+        run(office, "ridgeline", file, at=at)
+        return detect_holds(office, now=at).opened
+
+    assert imported(50, NOW) == []
+    assert imported(24, NOW + timedelta(days=1)) == ["ridgeline|angi|import"]
 
 
 def test_a_thumbtack_export_and_columns_that_a_person_names(office: Office, tmp_path: Path) -> None:

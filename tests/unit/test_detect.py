@@ -14,11 +14,12 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from connectors.base import WebhookRequest
-from pipeline.build_record import BuildRecord, Failure, save
+from pipeline.build_record import BuildRecord, Failure, note_build, save
 from pipeline.follow_up.detect import Detection, detect_holds
 from pipeline.follow_up.holding import holds_back
 from pipeline.follow_up.incidents import failure_incident, job_succeeded
 from pipeline.follow_up.release import PER_HOUR, plan_release, release
+from pipeline.manifest import manifest_path
 from pipeline.office import Office
 from pipeline.settings import Settings
 from pipeline.store import audit, inbox
@@ -351,6 +352,23 @@ def test_a_failed_privacy_check_of_a_build_holds_everything_of_those_it_may_conc
     assert home.look(NOW + HOUR).clearable == ["summit|all|privacy"]
     home.built(NOW + 2 * HOUR, Failure("test.x", "no_numbers", "test", "m", 1, None, "found 1", tags=("privacy",)))
     assert home.look(NOW + 2 * HOUR).opened == ["ridgeline|all|privacy"], "whose it is cannot be told"
+
+
+def test_a_build_says_which_of_its_failures_are_about_privacy(home: Home) -> None:
+    """From what dbt leaves behind to the hold."""
+    node = "test.leadtrail.what_is_said_of_problems_holds_no_personal_data"
+    with duckdb.connect(str(home.settings.warehouse)) as warehouse:
+        warehouse.execute("create schema landing; create table landing.builds as select 1 as build")
+    manifest = json.loads(manifest_path(home.settings).read_text())
+    target = home.folder / "target"
+    target.mkdir()
+    (target / "manifest.json").write_text(json.dumps(manifest))
+    result = {"unique_id": node, "status": "fail", "failures": 1, "message": "Got 1 result"}
+    (target / "run_results.json").write_text(
+        json.dumps({"results": [{**result, "compiled_code": "select 'summit' as client_id"}]})
+    )
+    note_build(home.settings, target, in_part=False)
+    assert home.look(datetime.now(UTC)).opened == ["summit|all|privacy"]
 
 
 @pytest.mark.parametrize("said", ["call (512) 555-0142", "+15125550142", "mail ana.b@example.com now"])
