@@ -61,9 +61,13 @@ def emit(
 ) -> None:
     """Queue the tasks and messages that are due by the published follow-up steps, each once."""
     from pipeline.follow_up import emit as emission
+    from pipeline.follow_up.detect import detect_holds
 
+    office, now = Office.from_env(), _now()
     pairs = {(client, rule) for client, _, rule in (one.partition("/") for one in allow or ())}
-    done = emission.emit(Office.from_env(), now=_now(), allow=pairs, dry_run=dry_run)
+    if not dry_run:
+        detect_holds(office, now=now)
+    done = emission.emit(office, now=now, allow=pairs, dry_run=dry_run)
     if as_json:
         queued = [
             {"client_id": client, "rule": rule, "priority": PRIORITIES[priority], "outputs": count}
@@ -99,9 +103,11 @@ def deliver(
 ) -> None:
     """Deliver what is queued and due, ask for what nobody knows of, and land what became of it."""
     from pipeline.follow_up import deliver as delivery
+    from pipeline.follow_up.detect import detect_holds
     from pipeline.follow_up.outcomes import land_outcomes
 
     office = Office.from_env()
+    detect_holds(office, now=_now())
     done = delivery.deliver(office, seconds=seconds)
     landed = land_outcomes(office, now=_now())
     if as_json:
