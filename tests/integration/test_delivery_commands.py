@@ -58,11 +58,11 @@ def test_a_day_with_the_queue(agency: House, run: Run) -> None:
         0,
         "ridgeline  hello  owner  1\n1 would be queued, 0 came too late, 0 taken back, 0 escalated, 0 taken up.\n",
     )
-    code, said = run("emit", "--json")
+    _, said = run("emit", "--json")
     assert json.loads(said)["queued"] == [{"client_id": RIDGE, "rule": "hello", "priority": "owner", "outputs": 1}]
     assert "0 queued" in run("emit")[1]
     assert run("deliver") == (0, "1 delivered; 1 outcomes landed.\n")
-    code, said = run("outputs", "list", "--client", RIDGE, "--json")
+    _, said = run("outputs", "list", "--client", RIDGE, "--json")
     (row,) = json.loads(said)
     assert (row["status"], PHONE in said) == ("delivered", False)
     _, said = run("outputs", "show", row["output_id"][:8])
@@ -75,7 +75,7 @@ def test_a_day_with_the_queue(agency: House, run: Run) -> None:
 
 
 def test_mistakes_are_told_and_exit_with_one(agency: House, run: Run) -> None:
-    _, said = run("outputs", "show", "zz")
+    code, said = run("outputs", "show", "zz")
     assert (code, "leadtrail outputs list" in said) == (1, True)
     code, said = run("outputs", "list", "--status", "lost")
     assert (code, "there are pending, leased" in said) == (1, True)
@@ -96,7 +96,7 @@ def test_a_handoff_is_planned_shown_delivered_and_taken_back_where_nobody_change
     agency: House, run: Run
 ) -> None:
     portal = agency.hubspot.portal(RIDGE)
-    code, said = run("handoff", "plan", CONTACT, "city=Austin", "zip=78701", "--client", RIDGE, "--by", "dana")
+    _, said = run("handoff", "plan", CONTACT, "city=Austin", "zip=78701", "--client", RIDGE, "--by", "dana")
     output_id = said.split()[2].rstrip(".")
     assert "'Austin'" in run("handoff", "diff", output_id)[1]
     assert agency.ledger("contact.update") == []
