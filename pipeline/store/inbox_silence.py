@@ -13,9 +13,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, func, select
 
@@ -23,13 +23,13 @@ from pipeline.store.engine import stamp
 from pipeline.store.schema import inbox
 
 HISTORY = timedelta(days=28)  # before the last webhook: a silence does not wear its own evidence away
-FEWEST = 20  # webhooks in that time; of fewer nobody can say what is normal
-SHORTEST_GAP = 600.0  # seconds: of a busy connection, ten minutes without one are no news
+FEWEST = 20  # webhooks in that time, ten minutes apart; of fewer nobody can say what is normal
+SHORTEST_GAP = 600.0  # seconds: of a busy connection, twenty minutes without one are no news
 NORMAL = 0.99
 TOO_LONG = 2.0
 
-HOUR = timedelta(hours=1)
-WEEK_HOURS = 168
+HOUR = 3600  # seconds
+WEEK = 168  # hours
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ def silent_connections(engine: Engine, *, now: datetime) -> list[Silence]:
 
 
 def _received(engine: Engine, now: datetime) -> dict[tuple[str, str], list[datetime]]:
-    """When webhooks came, to the minute, in the weeks up to each connection's last one."""
+    """When webhooks came, the last of each ten minutes, in the weeks up to each connection's last one."""
     owner = (inbox.c.client_id, inbox.c.provider)
     newest = select(*owner, func.max(inbox.c.received_at).label("last")).group_by(*owner)
-    minute = func.substr(inbox.c.received_at, 1, 16)
+    ten_minutes = func.substr(inbox.c.received_at, 1, 15)
     times: dict[tuple[str, str], list[datetime]] = defaultdict(list)
     with engine.connect() as connection:
         for client_id, provider, last in connection.execute(newest).all():
@@ -72,8 +72,8 @@ def _received(engine: Engine, now: datetime) -> dict[tuple[str, str], list[datet
                     inbox.c.received_at >= since,
                     inbox.c.received_at <= stamp(now),
                 )
-                .group_by(minute)
-                .order_by(minute)
+                .group_by(ten_minutes)
+                .order_by(ten_minutes)
             )
             times[client_id, provider] = [datetime.fromisoformat(at) for (at,) in connection.execute(query)]
     return times
@@ -82,44 +82,34 @@ def _received(engine: Engine, now: datetime) -> dict[tuple[str, str], list[datet
 def _silence(client_id: str, provider: str, times: Sequence[datetime], now: datetime) -> Silence | None:
     if len(times) < FEWEST:
         return None
-    awake = _hours_with_webhooks(times)
-    gaps = sorted(_seconds_awake(one, other, awake) for one, other in itertools.pairwise(times))
+    clock = _AwakeClock(times)
+    readings = [clock.at(time) for time in times]
+    gaps = sorted(later - earlier for earlier, later in itertools.pairwise(readings))
     normal = max(gaps[math.ceil(NORMAL * len(gaps)) - 1], SHORTEST_GAP)
-    silent = _seconds_awake(times[-1], now, awake)
+    silent = clock.at(now) - readings[-1]
     if silent <= TOO_LONG * normal:
         return None
     evidence = (
         f"No webhook for {_in_words(silent)} of the hours in which it usually sends some; 99 of 100 gaps are shorter than "
-        f"{_in_words(normal)} (webhooks in {len(times)} different minutes of {HISTORY.days} days, the last at "
+        f"{_in_words(normal)} (counted from {len(times)} webhooks of {HISTORY.days} days, ten minutes apart; the last came at "
         f"{times[-1]:%Y-%m-%d %H:%M} UTC)."
     )
     return Silence(client_id, provider, times[-1], normal, evidence)
 
 
-def _hours_with_webhooks(times: Sequence[datetime]) -> frozenset[int]:
-    """Hours of the week with a webhook in them, or in the hour before or after."""
-    seen = {_hour_of_week(at) for at in times}
-    return frozenset((hour + beside) % WEEK_HOURS for hour in seen for beside in (-1, 0, 1))
+class _AwakeClock:
+    """Seconds that run only in hours of the week with a webhook in them, or in the hour before or after."""
 
+    def __init__(self, times: Sequence[datetime]) -> None:
+        seen = {int(time.timestamp() // HOUR) % WEEK for time in times}
+        awake = {(hour + beside) % WEEK for hour in seen for beside in (-1, 0, 1)}
+        self._rate = [1 if hour in awake else 0 for hour in range(WEEK)]
+        self._before = list(itertools.accumulate(self._rate, initial=0))  # hours awake since the week began
 
-def _seconds_awake(start: datetime, end: datetime, awake: frozenset[int]) -> float:
-    weeks = max(0, int((end - start) / timedelta(weeks=1)))
-    rest = start + weeks * timedelta(weeks=1)
-    seconds = weeks * len(awake) * HOUR.total_seconds()
-    return seconds + sum(spent for hour, spent in _hours(rest, end) if hour in awake)
-
-
-def _hours(start: datetime, end: datetime) -> Iterator[tuple[int, float]]:
-    """(hour of the week, seconds of it) from start to end."""
-    while start < end:
-        next_hour = start.replace(minute=0, second=0, microsecond=0) + HOUR
-        yield _hour_of_week(start), (min(next_hour, end) - start).total_seconds()
-        start = next_hour
-
-
-def _hour_of_week(at: datetime) -> int:
-    at = at.astimezone(UTC)
-    return at.weekday() * 24 + at.hour
+    def at(self, time: datetime) -> float:
+        hours, seconds = divmod(time.timestamp(), HOUR)
+        weeks, hour = divmod(int(hours), WEEK)
+        return (weeks * self._before[WEEK] + self._before[hour]) * HOUR + self._rate[hour] * seconds
 
 
 def _in_words(seconds: float) -> str:
