@@ -6,8 +6,8 @@
     news           tables that hang on something new, and the tests of all that hangs on it. Views are the same text as before
     urgent news    of these, what the timeline and follow-up hang on: a missed call does not wait for attribution
 
-What was built is noted in the home when a build ends, with what it left or could not do (the next one does that too), and that
-it is unknown when one begins: a build that dies is followed by one that leaves nothing out.
+What was built is noted in the home when a build ends, with what it left or could not do; the next one does that too. What it has to
+do is noted when it begins: one that dies is followed by one that leaves nothing out. One that was to build everything, by another.
 """
 
 from __future__ import annotations
@@ -67,7 +67,14 @@ def plan_build(settings: Settings, *, full_refresh: bool = False, urgent: bool =
 
 
 def begin(settings: Settings, plan: Plan) -> None:
-    """Note that a build is under way. A full refresh that dies halfway has left tables of both kinds."""
+    """Note that a build is under way, and what it has to do: if it dies, the next one does that. A full refresh that dies halfway
+    has left tables of both kinds."""
+    if plan.nodes is not None:
+        with duckdb.connect(str(settings.warehouse), read_only=True) as warehouse:
+            number = _build_number(warehouse)
+        todo = {"build": number, "begun": number + 1, "pending": sorted({*plan.nodes, *plan.left})}
+        _write(settings, {**plan.state, **todo})
+        return
     code = NEVER if plan.full_refresh and settings.warehouse.exists() else plan.state["code"]
     _write(settings, {"code": code, "clients": plan.state["clients"]})
 
@@ -116,7 +123,7 @@ def _build_on(
         if known:
             return Plan(True, None, f"{', '.join(known[:5])} had records before it was among the clients", now)
     manifest = settings.dbt_target / "manifest.json"
-    if built.get("build") != _build_number(warehouse) or not manifest.exists():
+    if _build_number(warehouse) not in (built.get("build"), built.get("begun")) or not manifest.exists():
         return Plan(False, None, "the last build did not end well, or was not of everything", now)
     if built.get("project") != now["project"]:
         return Plan(False, None, "tests or settings have changed", now)

@@ -109,6 +109,7 @@ class Home:
             [sys.executable, *command],
             cwd=ROOT,
             text=True,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, **self.settings.environ, **(environ or {}), "PYTHONPATH": str(ROOT)},

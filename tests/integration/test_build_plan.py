@@ -14,9 +14,9 @@ import pytest
 import pipeline.build_plan
 import pipeline.warehouse
 from connectors.base import Record
-from pipeline.build_plan import PROJECT, begin, plan_build
+from pipeline.build_plan import PROJECT, Plan, begin, forget, plan_build
 from pipeline.settings import Settings
-from pipeline.warehouse import BuildFailed, build, drop_warehouse, keep_manifest
+from pipeline.warehouse import BuildFailed, build, drop_warehouse, keep_manifest, run_dbt
 from tests.conftest import NOW
 from tests.warehouse import Landed, land
 
@@ -141,9 +141,20 @@ def test_another_test_is_run_once_over_everything_and_rebuilds_nothing(home: Set
 
 
 def test_a_build_that_died_is_followed_by_one_that_leaves_nothing_out(home: Settings) -> None:
-    begin(home, plan_build(home))
-    plan = plan_build(home)
-    assert (plan.full_refresh, plan.nodes) == (False, None)
+    submit(home, "2")
+    died = plan_build(home)
+    begin(home, died)
+    assert run_dbt(home, ["build"], nodes=died.nodes[:1]).success  # it died after its first model, which took the news in
+    assert died.nodes
+    assert plan_build(home).nodes == died.nodes
+    build(home)
+    assert plan_build(home).nodes == ()
+
+
+def test_a_build_of_everything_that_died_is_followed_by_another_of_everything(home: Settings) -> None:
+    forget(home)
+    begin(home, Plan(False, None, "", plan_build(home).state))
+    assert plan_build(home).nodes is None
 
 
 def test_a_full_refresh_that_died_is_begun_again(home: Settings) -> None:
