@@ -29,6 +29,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.demo_rules import enable_shipped_rules
+from pipeline.office import Office
 from pipeline.settings import Settings
 
 START_SECONDS = 60
@@ -180,8 +182,27 @@ def run_demo(*, seed: int, clients: int, months: int, leads_per_month: int, cons
         began = time.monotonic()
         ran = _materialize(console, settings, started)
         took = time.monotonic() - began
+        if ran.ok:
+            _follow_up(console, settings, town, started)
     _summary(console, settings, ran, pushed, took, time.monotonic() - started)
     return ran.ok
+
+
+def _follow_up(console: Console, settings: Settings, town: Town, started: float) -> None:
+    with console.status("replaying the follow-up rules over the town's history") as status:
+        told = enable_shipped_rules(
+            Office(settings),
+            now=datetime.now(UTC),
+            months=town.months,
+            progress=lambda rule: status.update(f"replaying {rule} over the town's history"),
+        )
+    if told is not None:
+        _step(
+            console,
+            f"{told.rules} follow-up rules replayed: over {town.months} months they would have sent "
+            f"{told.tasks:,} tasks, {told.texts:,} texts and {told.mails:,} mails; in force from now on",
+            started,
+        )
 
 
 def _warm() -> None:

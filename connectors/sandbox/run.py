@@ -157,6 +157,7 @@ def write_clients(app: Sandbox, town: Town, folder: Path) -> tuple[Path, Path]:
             f"    timezone: {client.timezone}",
             f"    owner: {OWNER}",
             f"    joined_on: {client.joined_at.date()}",
+            f"    follow_up: {json.dumps(_follow_up(client))}",
             "    connections:",
         ]
         for name, provider in app.providers.items():
@@ -165,6 +166,19 @@ def write_clients(app: Sandbox, town: Town, folder: Path) -> tuple[Path, Path]:
             written = {key: _option(client, name, key, value, secrets) for key, value in options.items()}
             lines.append(f"      {name}: {json.dumps(written)}")
     return _private(folder / "clients.yaml", lines), _private(folder / "secrets.env", secrets)
+
+
+def _follow_up(client: Client) -> dict[str, str]:
+    """What the town's clients have set for messages and tasks: all of it, so that nothing is held back for want of a setting."""
+    site = f"https://www.{client.domain}"
+    return {
+        "postal_address": f"100 Main St, {client.city}, {client.state} {client.zip_codes[0]}",
+        "texting": "approved",
+        "office_phone": client.office_phone,
+        "booking_link": f"{site}/book",
+        "review_link": f"{site}/review",
+        "agency_owner": OWNER,
+    }
 
 
 def _option(client: Client, provider: str, key: str, value: Any, secrets: list[str]) -> Any:
