@@ -83,7 +83,7 @@ def detect_holds(office: Office, *, now: datetime) -> Detection:
     with office.engine.begin() as connection:
         done.to_the_desk = to_the_desk(connection, now)
         follow_holds(connection, done.opened, now)
-        not_looked_for(connection, done.not_looked, house.owner(""), now)
+        not_looked_for(connection, done.not_looked, house.agency, now)
     return done
 
 
@@ -125,6 +125,8 @@ def _over(house: House, hold: Row, trouble: Trouble | None, states: Mapping[tupl
     if trouble is not None:
         rested = house.now - datetime.fromisoformat(hold["opened_at"]) >= house.limits.rest
         return RESTED if trouble.passes and rested else ""
+    if hold["cause"] in DO_NOT_KNOW and (hold["client_id"], hold["scope"]) not in house.connections:
+        return "The connection is no longer in the clients file."
     if hold["cause"] in DO_NOT_KNOW and not _caught_up(house, hold, states.get((hold["client_id"], hold["scope"]))):
         return ""
     return "The cause is gone."

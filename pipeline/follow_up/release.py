@@ -17,7 +17,7 @@ from sqlalchemy import Connection, update
 
 from pipeline.follow_up.holding import holds_back
 from pipeline.follow_up.tasks import URGENT
-from pipeline.store.held import NOT_APPROVED, held_outputs, lapse, lapsed_on_hold, last_slot, let_go
+from pipeline.store.held import NOT_APPROVED, held_outputs, lapse, last_slot, let_go
 from pipeline.store.holds import clear_hold, open_holds
 from pipeline.store.outputs import Output, enqueue
 from pipeline.store.schema import holds
@@ -52,14 +52,8 @@ def plan_release(connection: Connection, hold: Row, now: datetime) -> Plan:
         if (row["reason_code"] != NOT_APPROVED or hold["cause"] == "compliance")
         and not any(holds_back(one, channel=row["channel"], priority=row["priority"]) for one in others)
     ]
-    too_late = [
-        row
-        for row in lapsed_on_hold(connection, hold["client_id"], hold["opened_at"])
-        if holds_back(hold, channel=row["channel"], priority=row["priority"])
-        and not any(holds_back(one, channel=row["channel"], priority=row["priority"]) for one in others)
-    ]
     slots = _slots(max(now, last_slot(connection, hold["client_id"]) or now))
-    at, go = next(slots), []
+    at, go, too_late = next(slots), [], []
     for row in free:
         if datetime.fromisoformat(row["expires_at"]) <= at:
             too_late.append(row)
@@ -75,8 +69,7 @@ def release(connection: Connection, hold: Row, now: datetime, *, by: str, note: 
     if not clear_hold(connection, f"{hold['client_id']}|{hold['scope']}|{hold['cause']}", now, by=by, note=note):
         return None
     for row in plan.left_over:
-        if row["status"] != "expired":
-            lapse(connection, row, "It waited for a hold to end and is no longer true.", now)
+        lapse(connection, row, "It waited for a hold to end and is no longer true.", now)
     for row, at in plan.go:
         let_go(
             connection, row, at, f"The hold has ended ({hold['scope']}, {hold['cause']}); judged again in turn.", now

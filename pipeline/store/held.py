@@ -22,20 +22,15 @@ MOVED = "to_the_desk"  # of what was moved
 
 def held_outputs(connection: Connection, client_id: str) -> list[Row]:
     """Everything of a client that is held back by some hold, most urgent first, then what lapses first."""
-    held = outputs.c.reason_code.in_((ON_HOLD, NOT_APPROVED))
-    return _rows(connection, outputs.c.client_id == client_id, held, _WAITING)
-
-
-def lapsed_on_hold(connection: Connection, client_id: str, since: str) -> list[Row]:
-    """What was found too late while it was on hold."""
-    gone = (outputs.c.status == "expired", outputs.c.reason_code == ON_HOLD, outputs.c.status_at >= since)
-    return _rows(connection, outputs.c.client_id == client_id, *gone)
+    held = (outputs.c.status == "held", outputs.c.reason_code.in_((ON_HOLD, NOT_APPROVED)))
+    return _rows(connection, outputs.c.client_id == client_id, *held)
 
 
 def waiting_tasks(connection: Connection, client_id: str) -> list[Row]:
     """Tasks on their way to the CRM that have surely not got there."""
-    held = and_(outputs.c.status == "held", outputs.c.reason_code != ON_HOLD)  # by something else: that goes on
-    return _rows(connection, outputs.c.client_id == client_id, outputs.c.channel == "crm_task", _WAITING, ~held)
+    on_hold = and_(outputs.c.status == "held", outputs.c.reason_code == ON_HOLD)  # not what something else holds
+    waiting = or_(outputs.c.status.in_(("pending", "retrying")), on_hold)
+    return _rows(connection, outputs.c.client_id == client_id, outputs.c.channel == "crm_task", waiting)
 
 
 def let_go(connection: Connection, row: Row, at: datetime, reason: str, now: datetime) -> None:
@@ -62,9 +57,6 @@ def last_slot(connection: Connection, client_id: str) -> datetime | None:
     )
     last: str | None = connection.execute(query).scalar()
     return datetime.fromisoformat(last) if last else None
-
-
-_WAITING = or_(outputs.c.status == "held", outputs.c.status == "pending", outputs.c.status == "retrying")
 
 
 def _rows(connection: Connection, *where: ColumnElement[bool]) -> list[Row]:

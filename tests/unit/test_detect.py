@@ -423,6 +423,19 @@ def test_a_look_that_breaks_ends_nothing_and_is_an_incident(home: Home) -> None:
     assert home.incidents() == []
 
 
+def test_a_hold_of_a_connection_that_is_gone_ends(home: Home) -> None:
+    home.synced("thumbtack", "needs_person", NOW)
+    assert home.look(NOW).opened == ["ridgeline|thumbtack|credential"]
+    written = CLIENTS.replace('      thumbtack: {webhook_user: u, webhook_password: "${K}"}\n', "")
+    home.settings.clients_file.write_text(written)
+    assert home.look(NOW + HOUR).cleared == ["ridgeline|thumbtack|credential"]
+
+
+def test_a_publication_from_before_this_was_counted_is_no_trouble(home: Home) -> None:
+    home.publish("create schema operations; create table operations.source_coverage as select 'ridgeline' as client_id")
+    assert home.look() == Detection()
+
+
 def test_what_a_person_opened_only_a_person_ends(home: Home) -> None:
     with home.engine.begin() as connection:
         open_hold(connection, Hold("ridgeline", "text", "delivery", "Odd.", "dana", "Look."), NOW, actor="dana")

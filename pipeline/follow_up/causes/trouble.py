@@ -69,7 +69,13 @@ class House:
         return frozenset((one.client_id, each.provider) for one in self.clients for each in one.connections)
 
     def owner(self, client_id: str) -> str:
-        return next((one.owner for one in self.clients if one.client_id == client_id), "agency")
+        return next((one.owner for one in self.clients if one.client_id == client_id), self.agency)
+
+    @property
+    def agency(self) -> str:
+        """Who answers for what is no single client's."""
+        named = [one.follow_up.agency_owner or one.owner for one in self.clients]
+        return next(iter(named), "agency")
 
     def dealt_with(self, client_id: str, scope: str, cause: str) -> str:
         """Until when what was seen has been dealt with; "" if nothing has."""
@@ -82,7 +88,10 @@ class House:
         with duckdb.connect(str(self.settings.analytics), read_only=True) as warehouse:
             try:
                 return warehouse.execute(sql, values).fetchall()
-            except duckdb.CatalogException:
+            except (
+                duckdb.CatalogException,
+                duckdb.BinderException,
+            ):  # published before there was such a model or column
                 return []
 
 
