@@ -15,10 +15,6 @@ from pipeline.store import inbox
 from tests.faults.homes import SMALL, Home, watched
 
 HINTING = {"callrail": "calls", "hubspot": "contacts", "quickbooks": "invoices"}
-    "callrail": ("calls", "form_submissions", "text_messages"),
-    "hubspot": ("contacts", "deals"),
-    "quickbooks": (),
-}
 
 
 @pytest.fixture(scope="module")
