@@ -70,10 +70,10 @@ class Desk:
         return httpx.request(push.method, url, content=push.body, headers=dict(push.sign(url)))
 
 
-def rows(store: Path) -> list[sqlite3.Row]:
+def rows(store: Path, *, after: int = 0) -> list[sqlite3.Row]:
     with contextlib.closing(sqlite3.connect(store, timeout=30)) as connection:
         connection.row_factory = sqlite3.Row
-        return connection.execute("select * from inbox order by id").fetchall()
+        return connection.execute("select * from inbox where id > ? order by id", [after]).fetchall()
 
 
 @contextlib.contextmanager
