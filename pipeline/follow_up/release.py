@@ -87,12 +87,17 @@ def _slots(start: datetime) -> Iterator[datetime]:
         yield start
 
 
+def triage_key(client_id: str, hold_id: str) -> str:
+    """As dbt makes the key of a step: of client, rule, subject and step."""
+    key = "|".join((client_id, TRIAGE_RULE, hold_id, TRIAGE_STEP))
+    return hashlib.md5(key.encode(), usedforsecurity=False).hexdigest()
+
+
 def _triage_list(hold: Row, plan: Plan, now: datetime) -> Output:
     """One task for the owner. Its key is the one that the step of the rule for cleared holds has: asked for twice, it comes
     once; and it comes too where nobody enabled that rule."""
-    key = "|".join((hold["client_id"], TRIAGE_RULE, hold["hold_id"], TRIAGE_STEP))
     return Output(
-        idempotency_key=hashlib.md5(key.encode(), usedforsecurity=False).hexdigest(),
+        idempotency_key=triage_key(hold["client_id"], hold["hold_id"]),
         output_type="task",
         client_id=hold["client_id"],
         lead_id=None,

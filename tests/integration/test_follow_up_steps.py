@@ -13,7 +13,9 @@ import pytest
 from pipeline.clients import ClientConfig
 from pipeline.directory import write_directory
 from pipeline.follow_up.export import RuleRows, rule_row, step_rows
+from pipeline.follow_up.hold_export import HoldRows
 from pipeline.follow_up.intervals import Interval
+from pipeline.follow_up.release import triage_key
 from pipeline.follow_up.rule_file import Rule, read_rules
 from pipeline.follow_up.template_book import TemplateLog
 from tests.records import call, contact, form
@@ -89,6 +91,27 @@ def _rows(clients: list[str]) -> RuleRows:
     return RuleRows(rules, steps)
 
 
+def _holds(client: str) -> HoldRows:
+    """Two that ended, of which one left something over; one that stands; and a sign-in that ends."""
+    held = {
+        "client_id": client,
+        "scope": "callrail",
+        "cause": "webhook",
+        "evidence": "Silent.",
+        "opened_at": MONDAY.isoformat(),
+    }
+    ended = {**held, "cleared_at": (MONDAY + 9 * HOUR).isoformat()}
+    warning = {"client_id": client, "provider": "quickbooks", "kind": "token_ends", "what_happened": "It ends."}
+    return HoldRows(
+        [
+            {**ended, "hold_id": "h1", "left_over": 3},
+            {**ended, "hold_id": "h2", "left_over": 0},
+            {**held, "hold_id": "h3"},
+        ],
+        [{**warning, "warning_id": "w1", "since": MONDAY.isoformat()}],
+    )
+
+
 @pytest.fixture(scope="module")
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
     home = tmp_path_factory.mktemp("home")
@@ -105,7 +128,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckD
         )
     ]
     joined = [ClientConfig(client, client, "America/Chicago", "dana", joined_on="2026-02-01") for client in clients]
-    write_directory(home / "directory", joined, {}, _rows(clients))
+    write_directory(home / "directory", joined, {}, _rows(clients), _holds(clients[0]))
     with staged(home, [*firsts, *stories], "+fct_follow_up_steps +follow_up_contacts") as connection:
         yield connection
 
@@ -212,3 +235,23 @@ def test_when_two_leads_turn_out_to_be_one_it_goes_through_a_rule_once(warehouse
 def test_a_lead_is_reached_by_its_own_phone_and_first_name(warehouse: duckdb.DuckDBPyConnection) -> None:
     query = "select phone, email, given_name from follow_up.follow_up_contacts where client_id = 'merged' and phone = ?"
     assert warehouse.execute(query, [ANA]).fetchall() == [(ANA, "ana@example.com", "Ana")]
+
+
+def test_a_hold_that_left_something_over_asks_for_the_list_that_its_release_made(
+    warehouse: duckdb.DuckDBPyConnection,
+) -> None:
+    asked = warehouse.execute(
+        "select client_id, trigger_event_id, step_key, due_at, why from follow_up.fct_follow_up_steps "
+        "where rule = 'after-an-outage'"
+    ).fetchall()
+    [(client, hold, key, due, why)] = asked
+    assert (hold, key, due) == ("h1", triage_key(client, "h1"), utc(MONDAY + 9 * HOUR))
+    assert why.startswith("Silent. 3 outputs waited until they were no longer true.")
+
+
+def test_a_connection_that_needs_care_is_its_owners_task(warehouse: duckdb.DuckDBPyConnection) -> None:
+    [asked] = warehouse.execute(
+        "select channel, priority, owner_role, why from follow_up.fct_follow_up_steps where rule = 'connection-warning'"
+    ).fetchall()
+    assert asked[:3] == ("desk_task", "urgent", "client_owner")
+    assert asked[3].startswith("It ends.")
