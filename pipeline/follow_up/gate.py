@@ -44,6 +44,7 @@ from pipeline.follow_up.words import NOBODY
 from pipeline.store.engine import stamp
 from pipeline.store.outputs import Ruling
 from pipeline.store.schema import outputs, suppressions
+from pipeline.store.suppressions import about_to_send
 
 Row = Mapping[str, Any]
 
@@ -74,6 +75,8 @@ class Gate:
             return self._refused(
                 connection, row, client, "not_connected", f"{client.name} has no {carriers[0]}.", action, now
             )
+        if row["channel"] in CHANNELS:
+            about_to_send(connection)
         facts = _Facts(connection, row, self.published, client, now)
         rules = facts.rules(self._holidays[client.client_id])
         verdict = judge(facts.message, facts.recipient, facts.ledger, rules, now)

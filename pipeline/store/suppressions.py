@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from pipeline.store import audit
 from pipeline.store.engine import put, stamp
@@ -31,6 +31,8 @@ def suppress(
     """Write to this address no more, in the caller's transaction. `since` is when they said it, if not just now. `in_review`: the
     words may mean it; until a person has looked, nothing is sent either. A standing suppression is never weakened to one in
     review."""
+    if connection.dialect.name == "postgresql":  # whoever is about to send holds it shared (`about_to_send`)
+        connection.execute(text("select pg_advisory_xact_lock(7413)"))
     known = _of(connection, client_id, address, channel)
     if known is not None and known["state"] == "standing":
         return
@@ -46,6 +48,13 @@ def suppress(
     }
     put(connection, suppressions, [row])
     audit.note(connection, "leadtrail", "suppression.added", evidence, {"channel": channel, "cause": cause}, now)
+
+
+def about_to_send(connection: Connection) -> None:
+    """From here to the end of the caller's transaction no suppression is committed: what it reads of them stays true until it
+    has said that it sends. (SQLite has one writer at a time anyway.)"""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("select pg_advisory_xact_lock_shared(7413)"))
 
 
 def lift(
