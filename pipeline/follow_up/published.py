@@ -137,11 +137,10 @@ class Published:
         """The steps that have, or before a merge would have had, one of these keys."""
         if not keys:
             return []
-        columns = {row["column_name"] for row in self._rows("describe follow_up.fct_follow_up_steps")}
-        formerly = (
-            "list_has_any(string_split(former_step_keys, ','), $keys)" if "former_step_keys" in columns else "false"
+        asked = (
+            "select * from follow_up.fct_follow_up_steps where step_key in (select unnest($keys)) "
+            "or (former_step_keys <> '' and list_has_any(string_split(former_step_keys, ','), $keys)) order by 1"
         )
-        asked = f"select * from follow_up.fct_follow_up_steps where step_key in (select unnest($keys)) or {formerly} order by 1"  # noqa: S608
         return _made(Step, self._rows(asked, keys=sorted(keys)))
 
     # ---- leads ----

@@ -151,7 +151,7 @@ def live_through(life: Life, deaths: int, seed: int) -> None:
     life.live()
     life.home.sandbox.world.ledger.clear()
     while life.deaths < deaths:
-        for _ in range(dice.randint(0, 2)):
+        for _ in range(dice.choice([0, 0, 1, 2])):
             life.send_form(urgent=dice.random() < 0.4)
         phase, longest = dice.choice(PHASES)
         life.live(die=(phase, dice.uniform(0, longest)))

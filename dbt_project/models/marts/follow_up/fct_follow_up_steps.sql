@@ -30,6 +30,32 @@ mondays as (
         and (clients.joined_on is null or days.day >= clients.joined_on)
 ),
 
+-- what we asked for, with the lead it belongs to today
+ours as (
+    select outputs.*, events.lead_id, events.person_id
+    from {{ ref('stg_leadtrail__outputs') }} as outputs
+    left join {{ ref('fct_lead_events') }} as events
+        on outputs.client_id = events.client_id and outputs.trigger_event_id = events.event_id
+),
+
+-- what becomes of our tasks: nobody took one up in time, and nobody else is asked by its own step; a complaint was made good
+of_outputs as (
+    select
+        ours.client_id, 'task_stale' as trigger_kind, {{ id_of(["'task_stale'", 'ours.output_id']) }} as trigger_event_id, ours.lead_id, ours.person_id,
+        ours.respond_by as happened_at, 'Nobody took up a task of ' || replace(ours.rule, '-', ' ') || '.' as what_happened
+    from ours
+    inner join {{ source('leadtrail', 'follow_up_rule_steps') }} as steps
+        on ours.client_id = steps.client_id and ours.rule = steps.rule and ours.rule_version = steps.rule_version and ours.step_id = steps.step_id
+    where ours.output_type = 'task' and ours.status = 'delivered' and ours.rule <> 'stale-task' and steps.escalations = '[]'
+        and ours.respond_by is not null and (ours.acknowledged_at is null or ours.acknowledged_at > ours.respond_by)
+    union all
+    select
+        client_id, 'complaint_resolved', {{ id_of(["'complaint_resolved'", 'output_id']) }}, lead_id, person_id, acknowledged_at,
+        'The manager has seen to the complaint.'
+    from ours
+    where rule = 'bad-experience' and step_id = 'manager' and acknowledged_at is not null and lead_id is not null
+),
+
 -- what happens to a client, not to a lead
 of_clients as (
     select client_id, 'summary_due' as trigger_kind, {{ id_of(["'summary_due'", 'client_id', 'day']) }} as trigger_event_id, at_nine as happened_at,
@@ -63,6 +89,12 @@ triggers as (
         happened_at, happened_at, true, true, 'normal', cast(null as {{ text_type() }}), cast(null as bigint), false, cast(null as {{ text_type() }}), clients.timezone, what_happened
     from of_clients
     inner join clients on of_clients.client_id = clients.client_id
+    union all
+    select
+        of_outputs.client_id, trigger_kind, trigger_event_id, cast(null as {{ text_type() }}), lead_id, person_id, happened_at, happened_at,
+        happened_at, happened_at, true, true, 'normal', cast(null as {{ text_type() }}), cast(null as bigint), false, cast(null as {{ text_type() }}), clients.timezone, what_happened
+    from of_outputs
+    inner join clients on of_outputs.client_id = clients.client_id
 ),
 
 -- a trigger belongs to the version that was enabled when it became known, and stays with it
@@ -179,9 +211,21 @@ timed as (
     left join behind on stopped.step_key = behind.step_key
 ),
 
+-- the keys of what was asked for under the ids that a lead had before it turned out to be this one
+former as (
+    select client_id, lead_id, rule, step_id, {{ text_list('former_key', 'former_key', ',') }} as former_step_keys
+    from (
+        select distinct client_id, lead_id, rule, step_id, {{ id_of(['client_id', 'rule', 'lead_id_then', 'step_id']) }} as former_key
+        from ours
+        where lead_id_then <> lead_id
+    ) as keys
+    group by client_id, lead_id, rule, step_id
+),
+
 final as (
     select
         timed.step_key,
+        coalesce(former.former_step_keys, '') as former_step_keys,
         timed.client_id,
         timed.rule,
         timed.rule_version,
@@ -217,6 +261,8 @@ final as (
     from timed
     cross join news
     left join {{ ref('event_types') }} as types on timed.event_type = types.event_type
+    left join former
+        on timed.client_id = former.client_id and timed.subject = former.lead_id and timed.rule = former.rule and timed.step_id = former.step_id
 )
 
 select * from final
