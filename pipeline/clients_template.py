@@ -21,6 +21,7 @@ clients:
     #   office_phone: (512) 555-0100
     #   booking_link: https://ridgelineplumbing.example/book
     #   review_link: https://g.page/r/ridgeline/review
+    #   lead_owner: sam@ridgelineplumbing.example        # gets tasks about leads that nobody owns in the CRM
     #   backup_owner: lee@ridgelineplumbing.example      # asked when the owner does not answer
     #   agency_owner: lead@your-agency.example           # asked after that
     #   high_value_cents: 250000           # a lead worth this much is its owner's at once

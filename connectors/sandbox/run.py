@@ -177,6 +177,7 @@ def _follow_up(client: Client) -> dict[str, str]:
         "office_phone": client.office_phone,
         "booking_link": f"{site}/book",
         "review_link": f"{site}/review",
+        "lead_owner": client.staff[0].email,
         "agency_owner": OWNER,
     }
 

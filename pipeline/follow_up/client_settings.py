@@ -23,6 +23,7 @@ class FollowUpSettings:
     office_phone: str = ""
     booking_link: str = ""
     review_link: str = ""
+    lead_owner: str = ""  # of leads that nobody owns in the CRM: the business's own person, by the address the CRM knows
     backup_owner: str = ""
     agency_owner: str = ""
     promotional_hours: str = "08:00-20:00"  # on the recipient's clock; can only narrow the law
@@ -37,7 +38,7 @@ class FollowUpSettings:
 
     def owner(self, role: str, *, client_owner: str, lead_owner: str = "") -> str:
         """Who that is for this client. Nobody is left without an owner."""
-        named = {"lead_owner": lead_owner, "backup": self.backup_owner, "agency": self.agency_owner}
+        named = {"lead_owner": lead_owner or self.lead_owner, "backup": self.backup_owner, "agency": self.agency_owner}
         return named.get(role, "") or client_owner
 
     @property
