@@ -6,11 +6,12 @@ It is read from the published timeline, so a text, a call or a finished task cou
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Engine, select
 
 from pipeline.follow_up.escalations import WAITING, take_up
 from pipeline.follow_up.published import Published
@@ -31,15 +32,38 @@ REPLIED = "event_type in ('text_received', 'email_received', 'marketplace_messag
 Row = Mapping[str, Any]
 
 
-def hear(connection: Connection, published: Published, now: datetime) -> tuple[list[str], list[Row]]:
-    """Take up what somebody is on, and end what did not arrive, in the caller's transaction. Returns the ids taken up and the
-    rows of texts that failed."""
-    taken = [*_done_in_the_crm(connection, published, now), *_spoken_to(connection, published, now)]
-    return taken, _texts_that_failed(connection, published, now)
+@dataclass(frozen=True)
+class Heard:
+    """Outputs that somebody is on, and why we think so; and texts that did not arrive, with the carrier's reason."""
+
+    taken_up: Sequence[tuple[str, str]]
+    failed: Sequence[tuple[Row, str]]
 
 
-def _done_in_the_crm(connection: Connection, published: Published, now: datetime) -> list[str]:
-    rows = _open(connection, now, outputs.c.channel == "crm_task", outputs.c.provider_ref.is_not(None))
+def hear(engine: Engine, published: Published, now: datetime) -> Heard:
+    """What the timeline says of our outputs. Nothing is changed."""
+    with engine.connect() as connection:
+        in_crm = _open(connection, now, outputs.c.channel == "crm_task", outputs.c.provider_ref.is_not(None))
+        waited_for = outputs.c.respond_by.is_not(None) | (outputs.c.priority == URGENT)
+        about_leads = _open(connection, now, outputs.c.lead_id.is_not(None), waited_for)
+        texts = _sent_texts(connection, now)
+    done = [*_done_in_the_crm(published, in_crm), *_spoken_to(published, about_leads)]
+    return Heard(done, _texts_that_failed(published, texts))
+
+
+def heed(connection: Connection, heard: Heard, now: datetime) -> tuple[list[str], list[Row]]:
+    """Put it in force, in the caller's transaction. Returns the ids taken up and the rows of texts that failed just now."""
+    taken = [
+        one for output_id, because in heard.taken_up for one in take_up(connection, output_id, now, because=because)
+    ]
+    failed: list[Row] = []
+    for row, reason in heard.failed:
+        if ended(connection, row["output_id"], "delivered", "not_delivered", reason, now):
+            failed.append({**row, "reason_code": "not_delivered", "reason": reason})
+    return taken, failed
+
+
+def _done_in_the_crm(published: Published, rows: Sequence[Row]) -> list[tuple[str, str]]:
     done = published.events(
         "select client_id, reference, min(occurred_at) as said_at from timeline.fct_lead_events "
         "where event_type in ('task_completed', 'task_deleted') and reference in (select unnest($refs)) "
@@ -48,21 +72,18 @@ def _done_in_the_crm(connection: Connection, published: Published, now: datetime
     )
     known = {(one["client_id"], one["reference"]): one["said_at"] for one in done}
     return [
-        taken
+        (row["output_id"], f"Done in the CRM at {at:%Y-%m-%d %H:%M} UTC.")
         for row in rows
         if (at := known.get((row["client_id"], row["provider_ref"]))) is not None
-        for taken in take_up(connection, row["output_id"], now, because=f"Done in the CRM at {at:%Y-%m-%d %H:%M} UTC.")
     ]
 
 
-def _spoken_to(connection: Connection, published: Published, now: datetime) -> list[str]:
+def _spoken_to(published: Published, rows: Sequence[Row]) -> list[tuple[str, str]]:
     """Somebody of ours got in touch with the lead since the task was queued; or, for a message of ours, the lead answered."""
-    waited_for = outputs.c.respond_by.is_not(None) | (outputs.c.priority == URGENT)
-    rows = _open(connection, now, outputs.c.lead_id.is_not(None), waited_for)
     by_client: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_client[row["client_id"]].append(row)
-    taken: list[str] = []
+    found: list[tuple[str, str]] = []
     for client_id, ours in by_client.items():
         current = published.current_leads(client_id, [row["lead_id"] for row in ours])
         signs = published.events(
@@ -74,37 +95,41 @@ def _spoken_to(connection: Connection, published: Published, now: datetime) -> l
             since=min(datetime.fromisoformat(row["created_at"]) for row in ours),
         )
         for row in ours:
-            queued = datetime.fromisoformat(row["created_at"])
-            for sign in signs:
-                counts = sign["is_ours"] or row["output_type"] == "message"
-                if counts and sign["lead_id"] == current[row["lead_id"]] and sign["said_at"] > queued:
-                    said = f"{sign['event_type'].replace('_', ' ').capitalize()} at {sign['said_at']:%Y-%m-%d %H:%M} UTC."
-                    taken += take_up(connection, row["output_id"], now, because=said)
-                    break
-    return taken
+            counting = (
+                sign
+                for sign in signs
+                if sign["lead_id"] == current[row["lead_id"]]
+                and sign["said_at"] > datetime.fromisoformat(row["created_at"])
+                and (sign["is_ours"] or row["output_type"] == "message")
+            )
+            if (sign := next(counting, None)) is not None:
+                what = sign["event_type"].replace("_", " ").capitalize()
+                found.append((row["output_id"], f"{what} at {sign['said_at']:%Y-%m-%d %H:%M} UTC."))
+    return found
 
 
-def _texts_that_failed(connection: Connection, published: Published, now: datetime) -> list[Row]:
-    """Twilio took them, and the carrier could not bring them."""
+def _sent_texts(connection: Connection, now: datetime) -> list[Row]:
     sent = (
         outputs.c.channel == "text",
         outputs.c.status == "delivered",
         outputs.c.status_at > stamp(now - TEXTS_FAIL_WITHIN),
     )
-    rows = [dict(row) for row in connection.execute(select(outputs).where(*sent)).mappings()]
+    return [dict(row) for row in connection.execute(select(outputs).where(*sent)).mappings()]
+
+
+def _texts_that_failed(published: Published, rows: Sequence[Row]) -> list[tuple[Row, str]]:
+    """Twilio took them, and the carrier could not bring them."""
     found = published.events(
         "select client_id, reference, min(detail) as why from timeline.fct_lead_events "
         "where event_type = 'text_failed' and reference in (select unnest($refs)) group by client_id, reference",
         refs=sorted({row["provider_ref"] for row in rows}),
     )
     why = {(one["client_id"], one["reference"]): one["why"] for one in found}
-    failed: list[Row] = []
-    for row in rows:
-        key = (row["client_id"], row["provider_ref"])
-        reason = f"The carrier did not bring it: {why.get(key) or 'no reason given'}."
-        if key in why and ended(connection, row["output_id"], "delivered", "not_delivered", reason, now):
-            failed.append({**row, "reason_code": "not_delivered", "reason": reason})
-    return failed
+    return [
+        (row, f"The carrier did not bring it: {why[key] or 'no reason given'}.")
+        for row in rows
+        if (key := (row["client_id"], row["provider_ref"])) in why
+    ]
 
 
 def _open(connection: Connection, now: datetime, *more: Any) -> list[Row]:

@@ -72,13 +72,17 @@ def emit(office: Office, *, now: datetime, allow: Collection[tuple[str, str]] = 
     for _ in range(TRIES):
         with Published.opened(office.settings) as published:
             emission = Emission(left_out=_left_out(office.settings, clients))
-            fresh = _composed(office, published, clients, emission, now)
+            news = _News(
+                opt_outs.read_opt_outs(office.engine, published),
+                answers.hear(office.engine, published, now),
+                _composed(office, published, clients, emission, now),
+            )
             crash_here("emit: read")
             with office.engine.connect() as connection, connection.begin() as transaction:
                 _one_at_a_time(connection)
                 if not published.is_current:  # leads may have been merged in it: their keys are other ones now
                     continue
-                _queue(connection, published, clients, fresh, emission, now=now, allow=allow)
+                _queue(connection, published, clients, news, emission, now=now, allow=allow)
                 if dry_run:
                     transaction.rollback()
                     return emission
@@ -100,7 +104,14 @@ def _left_out(settings: Settings, clients: Mapping[str, ClientConfig]) -> dict[s
     return {client: "; ".join(said[client][:3]) for client in failed if client in clients}
 
 
-# ---- what is due, with its words: before the transaction, since it takes time ----
+# ---- what is read before the transaction, since it takes time: in the transaction nobody else can write to the store ----
+
+
+@dataclass(frozen=True)
+class _News:
+    opt_outs: opt_outs.Said
+    answers: answers.Heard
+    fresh: Sequence[tuple[Step, Output]]
 
 
 def _composed(
@@ -150,22 +161,22 @@ def _queue(
     connection: Connection,
     published: Published,
     clients: Mapping[str, ClientConfig],
-    fresh: Sequence[tuple[Step, Output]],
+    news: _News,
     emission: Emission,
     *,
     now: datetime,
     allow: Collection[tuple[str, str]],
 ) -> None:
-    emission.opt_outs = opt_outs.take(connection, published, clients, now)
-    taken, failed = answers.hear(connection, published, now)
+    emission.opt_outs = opt_outs.heed_opt_outs(connection, news.opt_outs, published, clients, now)
+    taken, failed = answers.heed(connection, news.answers, now)
     emission.taken_up = len(taken)
     for row in failed:
         ask_owner(
             connection, published, clients[row["client_id"]], row, row["reason_code"], row["reason"], "Call them.", now
         )
     emission.cancelled = _take_back(connection, published, now)
-    known = _known(connection, [step for step, _ in fresh])
-    fresh = [(step, output) for step, output in fresh if known.isdisjoint(step.keys)]
+    known = _known(connection, [step for step, _ in news.fresh])
+    fresh = [(step, output) for step, output in news.fresh if known.isdisjoint(step.keys)]
     fresh = _but_paused(connection, fresh, emission)
     wanted = _but_too_many(connection, clients, [output for _, output in fresh], emission, now=now, allow=allow)
     emission.output_ids = enqueue(connection, wanted, now)

@@ -8,12 +8,12 @@ stands.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Engine, select
 
 from pipeline.clients import ClientConfig
 from pipeline.follow_up.opt_out_words import read
@@ -56,35 +56,49 @@ class Wish:
     cause: Literal["provider", "words", "keyword"]
 
 
+@dataclass(frozen=True)
+class Said:
+    """What the published events say: wishes by (client, address, channel), and how far texts were read for them."""
+
+    wishes: Mapping[tuple[str, str, str], Sequence[Wish]]
+    until: datetime | None
+
+
 def take_opt_outs(office: Office, *, now: datetime) -> int:
     """Bring published opt-outs into force. Returns how many suppressions changed."""
     with Published.opened(office.settings) as published:
         clients = {one.client_id: one for one in office.clients()}
+        said = read_opt_outs(office.engine, published)
         with office.engine.begin() as connection:
-            return take(connection, published, clients, now)
+            return heed_opt_outs(connection, said, published, clients, now)
 
 
-def take(connection: Connection, published: Published, clients: Mapping[str, ClientConfig], now: datetime) -> int:
-    """The same in the caller's transaction."""
-    since = _read_until(connection)
+def read_opt_outs(engine: Engine, published: Published) -> Said:
+    """What was said in any system; of texts, what was not read before."""
+    with engine.connect() as connection:
+        until = _read_until(connection)
     wishes: dict[tuple[str, str, str], list[Wish]] = {}
     for row in published.events(_SAID.format(condition=_TOLD)):
         what: Literal["stop", "start"] = "stop" if row["event_type"] == "opted_out" else "start"
         _add(wishes, row, Wish(what, row["said_at"], row["event_id"], "provider"))
-    newest = since
-    for row in published.events(_SAID.format(condition=_WRITTEN), since=since - OVERLAP if since else _EVER):
-        newest = max(newest or row["received_at"], row["received_at"])
+    for row in published.events(_SAID.format(condition=_WRITTEN), since=until - OVERLAP if until else _EVER):
+        until = max(until or row["received_at"], row["received_at"])
         meaning = read(row["text"]).meaning
-        if meaning in ("opt_out", "likely_revocation"):
-            is_clear = meaning == "opt_out"
-            wish = Wish(
-                "stop" if is_clear else "review", row["said_at"], row["event_id"], "keyword" if is_clear else "words"
-            )
-            _add(wishes, row, wish)
-    changed = sum(_heed(connection, key, said, now) for key, said in sorted(wishes.items()))
+        if meaning == "opt_out":
+            _add(wishes, row, Wish("stop", row["said_at"], row["event_id"], "keyword"))
+        elif meaning == "likely_revocation":
+            _add(wishes, row, Wish("review", row["said_at"], row["event_id"], "words"))
+    return Said(wishes, until)
+
+
+def heed_opt_outs(
+    connection: Connection, said: Said, published: Published, clients: Mapping[str, ClientConfig], now: datetime
+) -> int:
+    """Put it in force, in the caller's transaction. Returns how many suppressions changed."""
+    changed = sum(_heed(connection, key, wishes, now) for key, wishes in sorted(said.wishes.items()))
     _ask_about_words(connection, published, clients, now)
-    if newest and newest != since:
-        _remember(connection, newest, now)
+    if said.until is not None and said.until != _read_until(connection):
+        _remember(connection, said.until, now)
     return changed
 
 
