@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from connectors.registry import CONNECTORS, connector_class
+from pipeline.follow_up.causes.privacy import TAG
 from pipeline.manifest import manifest_path
 from pipeline.settings import Settings
 
@@ -39,6 +40,11 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def models(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """By name."""
     return {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
+
+
+def test_checks_of_privacy_are_tagged_so_that_a_hold_follows(manifest: Mapping[str, Any]) -> None:
+    tagged = {node["name"] for node in manifest["nodes"].values() if TAG in node["tags"]}
+    assert tagged == {"what_is_said_of_problems_holds_no_personal_data"}
 
 
 def staged(models: Mapping[str, Mapping[str, Any]], prefix: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
