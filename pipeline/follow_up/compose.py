@@ -75,7 +75,7 @@ class Desk:
                 "unsubscribe_url": link,
                 "respond_within": step.respond_within_seconds,
                 "escalations": escalations_of(step.escalations),
-                **(for_crm(step.owner_role, contact) if channel == "crm_task" else {}),
+                **(for_crm(client, step.owner_role, contact) if channel == "crm_task" else {}),
             },
             due_at=step.due_at,
             expires_at=step.expires_at,

@@ -6,11 +6,11 @@ its row too, so that "why was this not sent" always has an answer.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, select, text
@@ -31,6 +31,7 @@ from pipeline.follow_up.template_book import templates_kept
 from pipeline.settings import Settings
 from pipeline.store import incidents
 from pipeline.store.engine import stamp
+from pipeline.store.held import ON_HOLD
 from pipeline.store.outputs import Output, cancel, enqueue
 from pipeline.store.schema import outputs
 
@@ -186,7 +187,7 @@ def _queue(
             emission.queued[output.client_id, output.rule, output.priority] += 1
         else:
             emission.ended[output.status] += 1
-    _triage(connection, clients, wanted, now)
+    _triage(connection, clients, now)
     emission.escalated = len(escalate(connection, clients, published, now))
 
 
@@ -268,26 +269,29 @@ def _not_gone(connection: Connection, keys: Collection[str]) -> dict[str, tuple[
     return {row.idempotency_key: (row.status in UNSENT, row.created_at, row.output_id) for row in rows}
 
 
-def _triage(
-    connection: Connection, clients: Mapping[str, ClientConfig], wanted: Sequence[Output], now: datetime
-) -> None:
-    """What came too late is its owner's to look at: one list a day for each client."""
-    late: dict[str, Counter[str]] = defaultdict(Counter)
-    for one in wanted:
-        if one.status == "expired":
-            late[one.client_id][one.rule] += 1
-    for client_id, rules in sorted(late.items()):
-        client = clients[client_id]
-        today = now.astimezone(ZoneInfo(client.timezone)).date()
-        lines = [f"- {count} of {rule}" for rule, count in sorted(rules.items())]
-        task: Any = owner_task(
+def _triage(connection: Connection, clients: Mapping[str, ClientConfig], now: datetime) -> None:
+    """What became too late, here or at the gate, is its owner's to look at: one list a day for each client. (What a hold made
+    too late is on the list of the hold's end.)"""
+    for client_id, client in sorted(clients.items()):
+        today = now.astimezone(ZoneInfo(client.timezone)).replace(hour=0, minute=0, second=0, microsecond=0)
+        late = (
+            outputs.c.client_id == client_id,
+            outputs.c.status == "expired",
+            outputs.c.status_at >= stamp(today),
+            outputs.c.reason_code != ON_HOLD,
+            outputs.c.rule != "",
+        )
+        rules: Counter[str] = Counter(connection.execute(select(outputs.c.rule).where(*late)).scalars())
+        if not rules:
+            continue
+        task = owner_task(
             client,
-            key=f"too-late|{client_id}|{today}",
+            key=f"too-late|{client_id}|{today.date()}",
             subject=f"Sort out what came too late: {rules.total()}",
             body="\n".join(
                 [
                     "These were no longer true when they could have been sent:",
-                    *lines,
+                    *(f"- {count} of {rule}" for rule, count in sorted(rules.items())),
                     f"`leadtrail outputs list --client {client_id} --status expired` shows them.",
                 ]
             ),

@@ -97,7 +97,7 @@ def _escalation(
     now: datetime,
 ) -> Output:
     role, is_message = ROLES[to], row["output_type"] == "message"
-    channel = task_channel(client) if contact and contact.crm_contact_id else "desk_task"
+    channel = task_channel(client) if row["lead_id"] else "desk_task"
     name = (contact.given_name if contact else "") or "the lead"
     said = (
         f"{name} has not answered our message of {row['created_at'][:16].replace('T', ' ')} UTC. Call them."
@@ -122,7 +122,7 @@ def _escalation(
             "body": "\n\n".join([said, *before, *call]).strip(),
             "message_class": "internal",
             "given_name": payload.get("given_name", ""),
-            **(for_crm(role, contact) if channel == "crm_task" else {}),
+            **(for_crm(client, role, contact) if channel == "crm_task" else {}),
         },
         due_at=now,
         expires_at=now + timedelta(days=2),

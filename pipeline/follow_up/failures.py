@@ -9,7 +9,6 @@ a task the CRM will not take      goes to the desk
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,10 +22,10 @@ from pipeline.clients import ClientConfig
 from pipeline.follow_up.holding import CARRIERS, to_the_desk
 from pipeline.follow_up.published import Published
 from pipeline.follow_up.refusals import ask_owner
-from pipeline.follow_up.tasks import owner_task
 from pipeline.store import incidents
+from pipeline.store.held import move
 from pipeline.store.holds import Cause, Hold, open_hold
-from pipeline.store.outputs import Claimed, enqueue, failed, retry, unknown
+from pipeline.store.outputs import Claimed, failed, retry, unknown
 from pipeline.store.suppressions import suppress
 
 Row = Mapping[str, Any]
@@ -135,23 +134,8 @@ class Aftermath:
         self._hold_in(connection, row, row["channel"], "delivery", error, now)
 
     def _to_the_desk(self, connection: Connection, row: Row, error: ConnectorError, now: datetime) -> None:
-        """A task that cannot be in the CRM is still somebody's task."""
-        client, payload = self.clients[row["client_id"]], json.loads(row["payload"])
-        task = owner_task(
-            client,
-            key=f"{row['idempotency_key']}|desk",
-            subject=payload.get("subject", ""),
-            body=f"{payload.get('body', '')}\n\nIt could not be put into the CRM: {error.what}",
-            source=f"{row['source']} (desk instead of {row['channel']})",
-            now=now,
-            lead_id=row["lead_id"],
-            priority=row["priority"],
-            rule=row["rule"],
-            rule_version=row["rule_version"],
-            step_id=row["step_id"],
-            trigger_event_id=row["trigger_event_id"],
-        )
-        enqueue(connection, [task], now)
+        """A task that cannot be in the CRM is still somebody's task, with its time and its escalations."""
+        move(connection, row, "desk_task", f"It could not be put into the CRM: {error.what}", now)
 
     def _hold(self, row: Row, scope: str, cause: Cause, error: ConnectorError, now: datetime) -> None:
         with self.engine.begin() as connection:

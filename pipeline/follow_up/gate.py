@@ -34,13 +34,12 @@ from pipeline.follow_up.gate_facts import (
 )
 from pipeline.follow_up.holding import CARRIERS, hold_on, in_words
 from pipeline.follow_up.intervals import HOUSE
-from pipeline.follow_up.published import Contact, Published
+from pipeline.follow_up.published import NOBODY, Contact, Published
 from pipeline.follow_up.quiet_hours import ClientHours
 from pipeline.follow_up.refusals import ask_owner
 from pipeline.follow_up.tasks import NURTURE, TASK_CHANNELS, URGENT, connected
 from pipeline.follow_up.template_book import TemplateLog
 from pipeline.follow_up.verdict import Verdict
-from pipeline.follow_up.words import NOBODY
 from pipeline.store.engine import stamp
 from pipeline.store.outputs import Ruling
 from pipeline.store.schema import outputs, suppressions

@@ -56,7 +56,7 @@ def message_of(
                 due_at=datetime.fromisoformat(row["respond_by"] or row["due_at"]),
                 subject=payload["subject"],
                 body=payload["body"],
-                owner_email="" if payload.get("owner_id") else row["owner"],
+                owner_email=payload.get("owner_email", ""),
                 owner_id=payload.get("owner_id", ""),
                 kind="CALL" if "\nCall +" in payload["body"] else "TODO",
                 priority=URGENCY[row["priority"]],  # type: ignore[arg-type]

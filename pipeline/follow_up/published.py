@@ -95,6 +95,9 @@ class Contact:
     quote_valid_until: date | None = None
 
 
+NOBODY = Contact("", "")
+
+
 class Published:
     """One publication, for any number of threads."""
 

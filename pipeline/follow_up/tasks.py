@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pipeline.clients import ClientConfig
-from pipeline.follow_up.published import Contact
+from pipeline.follow_up.published import NOBODY, Contact
 from pipeline.store.outputs import Output
 
 URGENT, OWNER, ANSWER, NURTURE = 0, 1, 2, 3
@@ -30,12 +30,19 @@ def owner_of(client: ClientConfig, role: str, contact: Contact | None) -> str:
     return client.follow_up.owner(role, client_owner=client.owner, lead_owner=lead_owner)
 
 
-def for_crm(role: str, contact: Contact | None) -> dict[str, Any]:
-    """What a task in the CRM hangs on. A lead's owner is named by the CRM's own id: people's addresses there may differ."""
-    if contact is None:
-        return {}
-    owner_id = contact.crm_owner_id if role == "lead_owner" else None
-    about = {"contact_id": contact.crm_contact_id, "deal_id": contact.crm_deal_id, "owner_id": owner_id}
+def for_crm(client: ClientConfig, role: str, contact: Contact | None) -> dict[str, Any]:
+    """What a task in the CRM hangs on, and whose it is there. A lead's owner is named by the CRM's own id. If neither the CRM nor
+    the client says whose a lead is, its task is nobody's there, where the client's people see it: the agency's are not in it."""
+    who = contact or NOBODY
+    owner_id = who.crm_owner_id if role == "lead_owner" else ""
+    nobodys = role == "lead_owner" and not (who.owner_email or client.follow_up.lead_owner)
+    owner_email = "" if owner_id or nobodys else owner_of(client, role, contact)
+    about = {
+        "contact_id": who.crm_contact_id,
+        "deal_id": who.crm_deal_id,
+        "owner_id": owner_id,
+        "owner_email": owner_email,
+    }
     return {name: value for name, value in about.items() if value}
 
 
@@ -56,17 +63,23 @@ def owner_task(
     **more: Any,
 ) -> Output:
     """A task that Leadtrail itself asks for, not a rule's step. `key` says what it is about: asked for twice, it comes once."""
+    channel = task_channel(client) if lead_id else "desk_task"
     return Output(
         idempotency_key=key,
         output_type="task",
         client_id=client.client_id,
         lead_id=lead_id,
-        channel=task_channel(client) if contact and contact.crm_contact_id else "desk_task",
+        channel=channel,
         priority=priority,
         owner=owner_of(client, role, contact),
         source=source,
         recipient=(contact.crm_contact_id or "") if contact else "",
-        payload={"subject": subject, "body": body, "message_class": "internal", **for_crm(role, contact)},
+        payload={
+            "subject": subject,
+            "body": body,
+            "message_class": "internal",
+            **(for_crm(client, role, contact) if channel == "crm_task" else {}),
+        },
         due_at=now,
         expires_at=now + stands,
         recovery_rule=recovery_rule,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from pipeline.clients import ClientConfig
-from pipeline.follow_up.published import Contact, Step
+from pipeline.follow_up.published import NOBODY, Contact, Step
 
 OPT_OUT = "Reply STOP to opt out."
-NOBODY = Contact("", "")
 
 
 def words_for(

@@ -242,6 +242,8 @@ def test_at_night_a_text_waits_until_morning_and_one_that_is_no_longer_true_by_t
     agency.go()
     assert refused(agency, "waits") == ("pending", "quiet_hours")
     assert refused(agency, "expires") == ("expired", "expires_before_allowed")
+    agency.emit()
+    assert len(agency.home.queued("too-late")) == 1
     agency.clock.advance(12.5 * 3600)
     agency.deliver()
     assert [text["To"] for text in agency.ledger("message")] == [PHONE]
@@ -340,21 +342,31 @@ def test_a_sender_that_may_not_send_holds_the_clients_texts_and_keeps_the_messag
     assert (agency.home.one()["status"], agency.home.one()["reason_code"]) == ("held", "on_hold")
 
 
-def test_a_task_the_crm_refuses_goes_to_the_desk(agency: House) -> None:
+def test_a_task_the_crm_refuses_goes_to_the_desk_with_its_escalations(agency: House) -> None:
     agency.home.contact(crm_contact_id="999999", owner_email=LEE.email)
-    agency.home.task(priority="urgent")
+    agency.home.task(priority="urgent", escalate=[{"after_seconds": 900, "to": "backup"}])
     agency.go()
-    assert (agency.home.one("task-1")["status"], agency.home.one("task-1")["reason_code"]) == ("failed", "target")
-    desk = agency.home.one("task-1|desk")
-    assert (desk["channel"], desk["status"], desk["priority"]) == ("desk_task", "delivered", 0)
-    assert "Call back Ana" in desk["payload"]["subject"]
+    row = agency.home.one("task-1")
+    assert (row["channel"], row["status"]) == ("desk_task", "delivered")
+    assert "failed" in agency.home.told("task-1")
+    agency.clock.advance(901)
+    assert agency.emit().escalated == 1
 
 
 def test_a_task_for_somebody_the_crm_does_not_know_goes_to_the_desk(agency: House) -> None:
     agency.home.task(owner_role="agency")
     agency.go()
-    assert agency.home.one("task-1")["reason_code"] == "bad_address"
-    assert agency.home.one("task-1|desk")["status"] == "delivered"
+    assert (agency.home.one("task-1")["channel"], agency.home.one("task-1")["status"]) == ("desk_task", "delivered")
+    assert agency.ledger("task") == []
+
+
+def test_a_task_about_a_lead_that_is_nobodys_in_the_crm_is_there_without_an_owner(agency: House) -> None:
+    agency.home.contact(crm_contact_id=CONTACT, owner_email=None)
+    agency.home.task()
+    agency.go()
+    (task,) = agency.ledger("task")
+    assert "hubspot_owner_id" not in task["properties"]
+    assert agency.home.one("task-1")["owner"] == "dana@agency.example"
 
 
 def test_a_revoked_token_holds_the_provider_and_its_tasks_go_to_the_desk_at_once(agency: House) -> None:
