@@ -2,24 +2,61 @@
 
 from __future__ import annotations
 
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any
+
 import dagster as dg
 
 from connectors.registry import CONNECTORS, connector_class, reads_from
+from pipeline.follow_up_watch import what_waits
 from pipeline.office import Office
-from pipeline.store.inbox import newest_waiting
-from pipeline.tags import WEBHOOKS_ONLY
+from pipeline.run_failures import take_in_runs
+from pipeline.tags import BACKGROUND, ONLY_NEWS
 
 # after the quarter-hour syncs have landed; one build serves them all
 BUILD_CRON = "8,23,38,53 * * * *"
-RECONCILE_CRON = "45 * * * *"  # for providers that only push: should the sensor be off, nothing waits longer than this
-DRAIN_SECONDS = 30
-MAX_SYNC_SECONDS = 3600  # a run that died with its machine is failed after this, and its slot freed
+FOLLOW_UP_CRON = "*/5 * * * *"  # should the sensor be off or broken, nothing waits longer than this
+RECONCILE_CRON = "45 * * * *"  # for providers that only push
+MAX_SYNC_SECONDS = 3600  # a run that hangs is failed after this, and its slot freed
 MAX_BUILD_SECONDS = 3600
+MAX_FOLLOW_UP_SECONDS = 1800
 
+FOLLOW_UP = "follow_up_now"
+LOOK_SECONDS = (
+    8.0  # a tick looks this long: Dagster starts one at most every five seconds, and a missed call waits for it
+)
+PAUSE = 0.3
+STEPS_PAUSE = 2.0  # between looks at the published file
+FIRST_RETRY, LONGEST_RETRY = 15, 300  # seconds until the same work, still there after a run, is tried again
+AT_WORK = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 _RUNNING = dg.DefaultScheduleStatus.RUNNING
 
 
-def sync_schedules() -> list[dg.ScheduleDefinition]:
+def jobs() -> list[Any]:
+    """Besides those of the schedules."""
+    return [follow_up_job, build_job()]
+
+
+def schedules() -> list[dg.ScheduleDefinition]:
+    return [*_sync_schedules(), _build_schedule(), _follow_up_schedule()]
+
+
+def sensors() -> list[dg.SensorDefinition]:
+    return [follow_up_sensor, failures_sensor]
+
+
+# ---- background: syncs and builds ----
+
+
+def _sync_schedules() -> list[dg.ScheduleDefinition]:
     """Each provider at its own pace."""
     return [
         dg.ScheduleDefinition(
@@ -28,7 +65,7 @@ def sync_schedules() -> list[dg.ScheduleDefinition]:
                 f"sync_{provider}",
                 selection=dg.AssetSelection.groups(provider),
                 description=f"Bring what is new at {connector_class(provider).title} to landing, for every client.",
-                tags={"dagster/max_runtime": str(MAX_SYNC_SECONDS)},
+                tags={"dagster/max_runtime": str(MAX_SYNC_SECONDS), BACKGROUND: "sync"},
                 executor_def=dg.in_process_executor,
             ),
             cron_schedule=connector_class(provider).cron or RECONCILE_CRON,
@@ -40,15 +77,27 @@ def sync_schedules() -> list[dg.ScheduleDefinition]:
     ]
 
 
-def build_schedule() -> dg.ScheduleDefinition:
-    """The models, a few minutes after each sync."""
+def build_job() -> Any:
+    """For a person, and for the first time: everything. It shows in each asset when it was last made."""
+    models = dg.AssetSelection.all() - dg.AssetSelection.groups(*filter(reads_from, CONNECTORS))
+    return dg.define_asset_job(
+        "build_warehouse",
+        selection=models - _follow_up_assets(),
+        description="Build and test every model, and publish the result if all tests pass.",
+        tags={"dagster/max_runtime": str(MAX_BUILD_SECONDS), BACKGROUND: "build"},
+        executor_def=dg.in_process_executor,
+    )
+
+
+def _build_schedule() -> dg.ScheduleDefinition:
+    """What news has reached, a few minutes after each sync."""
     return dg.ScheduleDefinition(
         name="build_schedule",
         job=dg.define_asset_job(
-            "build_warehouse",
-            selection=dg.AssetSelection.all() - dg.AssetSelection.groups(*filter(reads_from, CONNECTORS)),
-            description="Build and test every model, and publish the result if all tests pass.",
-            tags={"dagster/max_runtime": str(MAX_BUILD_SECONDS)},
+            "build_news",
+            selection=dg.AssetSelection.assets(["operations", "published_warehouse"]),
+            description="Build and test what news has reached, and publish the result if all tests pass.",
+            tags={"dagster/max_runtime": str(MAX_BUILD_SECONDS), BACKGROUND: "build", ONLY_NEWS: "true"},
             executor_def=dg.in_process_executor,
         ),
         cron_schedule=BUILD_CRON,
@@ -56,39 +105,86 @@ def build_schedule() -> dg.ScheduleDefinition:
     )
 
 
-def inbox_sensors() -> list[dg.SensorDefinition]:
-    """A webhook that waits becomes a run: first of its provider's assets, then of everything built on them."""
-    return [_inbox_sensor(provider) for provider in CONNECTORS if reads_from(provider)]
+# ---- what somebody waits for ----
 
 
-def _inbox_sensor(provider: str) -> dg.SensorDefinition:
-    @dg.sensor(
-        name=f"{provider}_inbox",
-        job=dg.define_asset_job(
-            f"drain_{provider}",
-            selection=dg.AssetSelection.groups(provider).downstream(),
-            description=f"Bring waiting webhooks of {connector_class(provider).title} to landing and build on them.",
-            tags={"dagster/max_runtime": str(MAX_SYNC_SECONDS), WEBHOOKS_ONLY: "true"},
-            executor_def=dg.in_process_executor,
-        ),
-        minimum_interval_seconds=DRAIN_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Starts a run when webhooks wait in the inbox. Correctness does not rest on it: any sync drains them.",
-    )
-    def inbox_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        count, newest = newest_waiting(Office.from_env().engine, provider)
-        if newest <= int(
-            context.cursor or 0
-        ):  # what waits still was looked at before: it needs its provider, or a person
-            return dg.SkipReason("No new webhooks wait.")
-        active = context.instance.get_runs_count(
-            dg.RunsFilter(
-                job_name=f"drain_{provider}", statuses=[dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED]
-            )
-        )
-        if active:
-            return dg.SkipReason(f"{count} webhooks wait; a run is already at work.")
-        context.update_cursor(str(newest))
-        return dg.RunRequest(tags={"leadtrail/webhooks_waiting": str(count)})
+def _follow_up_assets() -> dg.AssetSelection:
+    names = ("news", "steps_due", "tasks", "deliveries", "outcomes")
+    return dg.AssetSelection.assets(*(["follow_up", name] for name in names))
 
-    return inbox_sensor
+
+follow_up_job = dg.define_asset_job(
+    FOLLOW_UP,
+    selection=_follow_up_assets(),
+    description="Bring waiting webhooks into the timeline, and emit and deliver what is due by them.",
+    tags={"dagster/max_runtime": str(MAX_FOLLOW_UP_SECONDS), "dagster/priority": "10"},
+    executor_def=dg.in_process_executor,
+)
+
+
+def _follow_up_schedule() -> dg.ScheduleDefinition:
+    """The safety net under the sensor, and what looks for holds when nothing happens."""
+
+    @dg.schedule(name="follow_up_schedule", job=follow_up_job, cron_schedule=FOLLOW_UP_CRON, default_status=_RUNNING)
+    def follow_up_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if _at_work(context.instance):
+            return dg.SkipReason("A run is at work.")
+        return dg.RunRequest()
+
+    return follow_up_schedule
+
+
+@dg.sensor(
+    name="follow_up_sensor",
+    job=follow_up_job,
+    minimum_interval_seconds=1,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts a run within seconds when a webhook waits, an output's time has come or a step is due. Correctness "
+    "does not rest on it: the schedule does the same every five minutes.",
+)
+def follow_up_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    office, began = Office.from_env(), time.monotonic()
+    steps_at = 0.0
+    while True:
+        if not _at_work(context.instance):
+            with_steps = time.monotonic() >= steps_at
+            steps_at = time.monotonic() + STEPS_PAUSE if with_steps else steps_at
+            now = datetime.now(UTC)
+            if waiting := what_waits(office, now=now, steps=with_steps):
+                waiting = waiting if with_steps else what_waits(office, now=now)
+                attempt = _attempt(context.cursor, waiting.mark, now)
+                if attempt is not None:
+                    cursor = {"mark": waiting.mark, "attempt": attempt, "at": now.timestamp()}
+                    context.update_cursor(json.dumps(cursor))
+                    key = f"{waiting.mark}:{attempt}"
+                    return dg.RunRequest(run_key=key, tags={"leadtrail/waiting": str(waiting)})
+        if time.monotonic() - began >= LOOK_SECONDS:
+            return dg.SkipReason("Nothing waits that a run could do.")
+        time.sleep(PAUSE)
+
+
+def _at_work(instance: dg.DagsterInstance) -> bool:
+    return instance.get_runs_count(dg.RunsFilter(job_name=FOLLOW_UP, statuses=AT_WORK)) > 0
+
+
+def _attempt(cursor: str | None, mark: str, now: datetime) -> int | None:
+    """Which attempt at this work a run would be; None: what the last one left is not to be tried again yet."""
+    last = json.loads(cursor or "{}")
+    if last.get("mark") != mark:
+        return 0
+    tried = int(last["attempt"])
+    waited = now.timestamp() - last["at"]
+    return tried + 1 if waited >= min(FIRST_RETRY * 2**tried, LONGEST_RETRY) else None
+
+
+@dg.sensor(
+    name="failures_sensor",
+    minimum_interval_seconds=15,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Opens one incident for each cause of failed runs, with an owner and what to do, and resolves it when the job "
+    "succeeds again.",
+)
+def failures_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    taken, cursor = take_in_runs(context.instance, Office.from_env().engine, context.cursor, now=datetime.now(UTC))
+    context.update_cursor(cursor)
+    return dg.SkipReason(f"{taken.failed} failed and {taken.succeeded} successful runs taken in.")

@@ -15,6 +15,11 @@ nux:
 run_launcher:
   module: pipeline.run_launcher
   class: LocalRunLauncher
+scheduler:
+  module: dagster.core.scheduler
+  class: DagsterDaemonScheduler
+  config:
+    max_catchup_runs: 1  # after a pause each schedule runs once, not once for each time it missed
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator

@@ -8,9 +8,10 @@ from pathlib import Path
 import dagster as dg
 from dagster_dbt import DbtCliResource
 
+from pipeline.assets.follow_up import follow_up_assets
 from pipeline.assets.raw import raw_assets
 from pipeline.assets.warehouse import warehouse_assets
-from pipeline.automation import build_schedule, inbox_sensors, sync_schedules
+from pipeline.automation import jobs, schedules, sensors
 from pipeline.manifest import manifest_path
 from pipeline.settings import Settings
 from pipeline.warehouse import PROJECT, export_dbt_environment, keep_manifest
@@ -19,9 +20,10 @@ _settings = Settings.from_env()
 export_dbt_environment(_settings)
 
 defs = dg.Definitions(
-    assets=[*raw_assets(), *warehouse_assets(manifest_path(_settings))],
-    schedules=[*sync_schedules(), build_schedule()],
-    sensors=inbox_sensors(),
+    assets=[*raw_assets(), *warehouse_assets(manifest_path(_settings)), *follow_up_assets()],
+    jobs=jobs(),
+    schedules=schedules(),
+    sensors=sensors(),
     resources={
         "dbt": DbtCliResource(
             project_dir=str(PROJECT),

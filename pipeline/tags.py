@@ -1,7 +1,7 @@
-"""Run tags that mean something to the assets."""
+"""Run tags that mean something to the assets and the launcher."""
 
-# a run with this tag asks no provider for news: a busy inbox must not use up a quota
-WEBHOOKS_ONLY = "leadtrail/webhooks_only"
+# a run with this tag builds what news has reached, instead of everything that is selected
+ONLY_NEWS = "leadtrail/only_news"
 
 # the process a run runs in (see `pipeline.processes`), so that a run whose process is gone can be told from one at work
 PROCESS = "leadtrail/process"

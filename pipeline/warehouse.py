@@ -7,9 +7,9 @@ import logging
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,11 @@ log = logging.getLogger("leadtrail.build")
 
 
 class BuildFailed(Exception):
-    """dbt could not build, or a test failed. The published warehouse is as it was."""
+    """dbt could not build, or a test failed. The published warehouse is as it was. `result` is what was built all the same."""
+
+    def __init__(self, why: str, result: BuildResult | None = None) -> None:
+        super().__init__(why)
+        self.result = result
 
 
 class Busy(Exception):
@@ -30,12 +34,14 @@ class Busy(Exception):
 
 @dataclass(frozen=True)
 class BuildResult:
-    """Counts of what dbt did. `warnings` are nodes with dbt's message; `built` are ids of models and seeds."""
+    """Counts of what dbt did. `warnings` are nodes with dbt's message; `built` are ids of models and seeds; `tested` says of
+    tests, by id, whether they passed."""
 
     models: int
     tests: int
     warnings: tuple[str, ...]
     built: tuple[str, ...] = ()
+    tested: Mapping[str, bool] = field(default_factory=dict)
 
 
 def dbt_environment(settings: Settings) -> dict[str, str]:
@@ -167,12 +173,29 @@ def build(
             problem=f"dbt could not start: {outcome.exception}" if outcome.result is None else "",
             results=None if outcome.result is None else [_result(one) for one in outcome.result],
         )
+    result = _counted(outcome.result or ())
     if not outcome.success:
-        raise BuildFailed(record.why())
-    kinds = Counter(str(node.node.resource_type) for node in outcome.result)
-    warnings = tuple(f"{node.node.name}: {node.message}" for node in outcome.result if str(node.status) == "warn")
-    built = tuple(one.node.unique_id for one in outcome.result if str(one.node.resource_type) in ("model", "seed"))
-    return BuildResult(kinds["model"], kinds["test"], warnings, built)
+        raise BuildFailed(record.why(), result)
+    return result
+
+
+def _counted(results: Sequence[Any]) -> BuildResult:
+    kinds = Counter(str(one.node.resource_type) for one in results)
+    return BuildResult(
+        kinds["model"],
+        kinds["test"],
+        tuple(f"{one.node.name}: {one.message}" for one in results if str(one.status) == "warn"),
+        tuple(
+            one.node.unique_id
+            for one in results
+            if str(one.node.resource_type) in ("model", "seed") and str(one.status) == "success"
+        ),
+        {
+            one.node.unique_id: _went_well(one)
+            for one in results
+            if str(one.node.resource_type) == "test" and str(one.status) != "skipped"
+        },
+    )
 
 
 def _went_well(result: Any) -> bool:

@@ -47,7 +47,7 @@ TABLES = {
         client_id text, lead_id text, person_id text, event_id text, event_type text, occurred_at timestamp,
         received_at timestamp,
         direction text, contact_method text, actor text, reference text, detail text, text text, record_uid text,
-        provider text""",
+        provider text, stream text, record_id text""",
     "timeline.record_identifiers": "client_id text, record_uid text, identifier text",
     "seeds.holidays": "client_id text, day text, name text",
 }  # fmt: skip

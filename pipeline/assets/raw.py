@@ -14,7 +14,6 @@ from pipeline.landing import SCHEMA
 from pipeline.office import Office
 from pipeline.store.connections import load_states
 from pipeline.store.schema import segments
-from pipeline.tags import WEBHOOKS_ONLY
 
 OWNER = "team:client-success"
 CHECK = "every_client_synced"
@@ -68,12 +67,7 @@ def _provider_assets(connector: type[Connector]) -> dg.AssetsDefinition:
         selected = context.op_execution_context.selected_asset_keys
         wanted = {(connector.provider, name) for name, key in names.items() if key in selected}
         office = Office.from_env()
-        outcomes = office.sync(
-            now=datetime.now(UTC),
-            provider=connector.provider,
-            streams=wanted,
-            drain_only=WEBHOOKS_ONLY in context.run.tags,
-        )
+        outcomes = office.sync(now=datetime.now(UTC), provider=connector.provider, streams=wanted)
         for outcome in outcomes:
             if outcome.state != "ok":
                 context.log.warning(f"{outcome.client_id}: {outcome.state}. {outcome.reason} {outcome.fix}")
@@ -104,7 +98,7 @@ def _result(
     return dg.MaterializeResult(
         asset_key=key,
         metadata={
-            "dagster/row_count": _landed(office, provider, stream),
+            "dagster/row_count": landed_records(office, provider, stream),
             "new_records": sum(one.landed[stream] for one in outcomes),
             "served_by_provider": sum(one.served[stream] for one in outcomes),
             "clients": len(outcomes),
@@ -123,7 +117,8 @@ def _result(
     )
 
 
-def _landed(office: Office, provider: str, stream: str) -> int:
+def landed_records(office: Office, provider: str, stream: str) -> int:
+    """How many records of a stream landing holds."""
     query = select(func.coalesce(func.sum(segments.c.records), 0)).where(
         segments.c.provider == provider, segments.c.stream == stream, segments.c.superseded_by.is_(None)
     )

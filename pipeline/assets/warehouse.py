@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
 from pipeline.baseline import settle_baselines
 from pipeline.build_plan import BUILD, begin, finish, plan_build
-from pipeline.build_record import BuildRecord, note_build
+from pipeline.build_record import BuildRecord, last_build, note_build
 from pipeline.column_lineage import parents_of
 from pipeline.compaction import compact
 from pipeline.office import Office
 from pipeline.publishing import SERVED, publish
 from pipeline.settings import Settings
-from pipeline.warehouse import sole_writer
+from pipeline.tags import ONLY_NEWS
+from pipeline.warehouse import BuildFailed, BuildResult, build, sole_writer
 
 POOL = "warehouse"  # one writer at a time: its limit is 1 in dagster.yaml
 OWNER = "team:data"
@@ -51,7 +52,7 @@ def warehouse_assets(manifest: Path) -> list[dg.AssetsDefinition]:
         office.write_directory()
         with sole_writer(office.settings):
             plan = plan_build(office.settings)
-            # a run in Dagster builds all that was selected there: every asset shows when it was last made
+            # what is selected is built, all of it: every asset shows when it was last made
             refresh = ["--full-refresh"] if plan.full_refresh else []
             context.log.info(f"Building {'from landing' if refresh else 'on what there is'}: {plan.why}.")
             begin(office.settings, plan)
@@ -69,10 +70,13 @@ def warehouse_assets(manifest: Path) -> list[dg.AssetsDefinition]:
         owners=[OWNER],
         kinds={"duckdb"},
         pool=POOL,
-        description="The warehouse people read (analytics.duckdb): a copy made only when every model and test has passed.",
+        description="The warehouse people read (analytics.duckdb): a copy made only when every model and test has passed. The "
+        "schedule builds first what news has reached.",
     )
     def published_warehouse(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         office = Office.from_env()
+        if ONLY_NEWS in context.run.tags:
+            build_news(context, office)
         settle_baselines(office.settings, office.engine, now=datetime.now(UTC))
         path = publish(office.settings)
         with sole_writer(office.settings):
@@ -91,6 +95,44 @@ def warehouse_assets(manifest: Path) -> list[dg.AssetsDefinition]:
         )
 
     return [models, published_warehouse]
+
+
+def build_news(context: dg.AssetExecutionContext, office: Office, *, urgent: bool = False) -> BuildResult:
+    """Build what news has reached, as `leadtrail build` does, and report in Dagster what was made: all of the models would take
+    too long. Raises BuildFailed."""
+    office.write_directory()
+    failed_before = _failed_tests(office.settings)
+    try:
+        result = build(office.settings, urgent=urgent)
+    except BuildFailed as failed:
+        if failed.result:
+            _report(context, office.settings, failed.result, failed_before)
+        raise
+    _report(context, office.settings, result, failed_before)
+    return result
+
+
+def _failed_tests(settings: Settings) -> set[str]:
+    record = last_build(settings)
+    return {failure.node for failure in record.failures} if record else set()
+
+
+def _report(
+    context: dg.AssetExecutionContext, settings: Settings, result: BuildResult, failed_before: Collection[str]
+) -> None:
+    """The models that a build made, with rows, columns and column lineage; tests that failed, and those that do so no more."""
+    target, translator = settings.dbt_target, Translator()
+    nodes = json.loads((target / "manifest.json").read_text())["nodes"]
+    for unique_id, metadata in _table_metadata(result.built, target, settings).items() if result.built else ():
+        context.log_event(dg.AssetMaterialization(translator.get_asset_key(nodes[unique_id]), metadata=metadata))
+    for unique_id, passed in result.tested.items():
+        model = nodes.get(nodes[unique_id].get("attached_node") or "")
+        if model and (not passed or unique_id in failed_before):
+            context.instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(
+                    asset_key=translator.get_asset_key(model), check_name=nodes[unique_id]["name"], passed=passed
+                )
+            )
 
 
 def _described(events: Iterable[Any], target: Path, settings: Settings, *, in_part: bool) -> Iterator[Any]:
@@ -137,13 +179,13 @@ def _naming_clients(check: dg.AssetCheckResult, record: BuildRecord) -> dg.Asset
     )
 
 
-def _table_metadata(unique_ids: set[str], target: Path, settings: Settings) -> dict[str, dict[str, Any]]:
+def _table_metadata(unique_ids: Collection[str], target: Path, settings: Settings) -> dict[str, dict[str, Any]]:
     """Row count, columns and column lineage of models, by dbt's unique_id."""
     nodes = json.loads((target / "manifest.json").read_text())["nodes"]
     with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
         tables = _columns(connection)
         out = {}
-        for unique_id in sorted(unique_ids):
+        for unique_id in unique_ids:
             node = nodes[unique_id]
             schema, table = node["schema"], node["alias"]
             columns = tables.get(schema, {}).get(table, {})

@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from connectors.registry import CONNECTORS, connector_class, reads_from
-from pipeline.tags import WEBHOOKS_ONLY
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -91,32 +90,6 @@ def test_only_one_build_may_write_the_warehouse(definitions: dg.Definitions) -> 
     }
     assert pools["warehouse"] == "warehouse"
     assert pools["operations__published_warehouse"] == "warehouse"
-
-
-def test_a_waiting_webhook_starts_one_run_of_its_providers_assets_and_what_is_built_on_them(
-    definitions: dg.Definitions, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    from connectors.base import WebhookRequest
-    from pipeline.office import Office
-    from pipeline.store.inbox import Event, store_events
-    from tests.conftest import NOW
-
-    monkeypatch.setenv("LEADTRAIL_HOME", str(tmp_path))
-    sensor = definitions.resolve_sensor_def("angi_inbox")
-    with dg.instance_for_test() as instance:
-        quiet = sensor.evaluate_tick(dg.build_sensor_context(instance=instance))
-        assert quiet.skip_message == "No new webhooks wait."
-        request = WebhookRequest("https://leadtrail.test/webhooks/acme/angi", {}, b"{}", NOW)
-        store_events(Office.from_env().engine, [Event("acme", "angi", "once", request)])
-        woken = sensor.evaluate_tick(dg.build_sensor_context(instance=instance))
-        later = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=woken.cursor))
-    assert len(woken.run_requests or []) == 1
-    assert not later.run_requests, "an event that could not be drained starts no run after run"
-    job = definitions.resolve_job_def("drain_angi")
-    assert job.tags[WEBHOOKS_ONLY] == "true", "asks no provider for news"
-    keys = {key.to_user_string() for key in job.asset_layer.selected_asset_keys}
-    assert {"angi/leads", "staging/stg_angi__leads", "operations/published_warehouse"} <= keys
-    assert "callrail/calls" not in keys
 
 
 def test_one_clients_failure_never_fails_the_others_and_the_run_names_it(
