@@ -20,6 +20,7 @@ from pipeline.store import audit as audit_store
 from pipeline.store import outputs as queue
 from pipeline.store.schema import outputs, suppressions
 from pipeline.store.suppressions import lift, suppress
+from pipeline.store.unconfirmed import resolve_unknown
 
 app = typer.Typer()
 outputs_app = typer.Typer(help="Everything that was queued: tasks, messages, handoffs.", no_args_is_help=True)
@@ -207,7 +208,7 @@ def resolve(
     office, now = Office.from_env(), _now()
     row = find_output(office, which)
     found = row["provider_ref"] or f"seen by {by}" if sent else None
-    if not queue.resolve_unknown(office.engine, row["output_id"], found, by, now):
+    if not resolve_unknown(office.engine, row["output_id"], found, by, now):
         raise NoSuchOutput(f"{row['output_id'][:12]} is {row['status']}; only what is unknown is to be resolved.")
     with office.engine.begin() as connection:
         audit_store.note(connection, by, "output.resolved", row["output_id"], {"sent": sent}, now)

@@ -28,6 +28,7 @@ from pipeline.follow_up.messages import message_of
 from pipeline.follow_up.published import Published
 from pipeline.store import outputs as queue
 from pipeline.store.sealed import KeyProblem
+from pipeline.store.unconfirmed import ask_later, resolve_unknown, to_be_asked_for
 from pipeline.workshop import Workshop
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class _Run:
 
     def ask(self) -> None:
         """Ask for what may or may not have arrived. Only what surely did not goes back into the queue."""
-        for row in queue.to_be_asked_for(self.engine, self.clock.now()):
+        for row in to_be_asked_for(self.engine, self.clock.now()):
             self.delivery.asked[self._asked(row)] += 1
 
     def _asked(self, row: Row) -> str:
@@ -179,17 +180,17 @@ class _Run:
         if row["client_id"] not in self.clients:
             return "left alone"
         if row["channel"] == "desk_task":
-            queue.resolve_unknown(self.engine, output_id, output_id, "the desk", now())
+            resolve_unknown(self.engine, output_id, output_id, "the desk", now())
             return "found"
         try:
             deliverer, message = self._ready(row, json.loads(row["payload"]))
             receipt = deliverer.find(message, since=_first_sent(row))
         except Unconfirmable as error:
-            queue.ask_later(self.engine, output_id, "unconfirmable", error.what, now() + A_PERSON_DECIDES, now())
+            ask_later(self.engine, output_id, "unconfirmable", error.what, now() + A_PERSON_DECIDES, now())
             self.aftermath.cannot_be_told(row, error, now())
             return "nobody knows"
         except Unconfirmed as error:
-            queue.ask_later(self.engine, output_id, "unconfirmed", error.what, error.ask_at, now())
+            ask_later(self.engine, output_id, "unconfirmed", error.what, error.ask_at, now())
             return "too early"
         except Undeliverable as error:
             with self.engine.begin() as connection:
@@ -199,10 +200,10 @@ class _Run:
         except (ClientsFileError, KeyProblem, ConnectorError) as error:
             what = error.what if isinstance(error, ConnectorError) else type(error).__name__
             later = getattr(error, "retry_at", None) if isinstance(error, TransientError) else None
-            queue.ask_later(self.engine, output_id, "not_asked", what, later or now() + ASK_AGAIN, now())
+            ask_later(self.engine, output_id, "not_asked", what, later or now() + ASK_AGAIN, now())
             return "not asked"
         found = receipt.provider_ref if receipt else None
-        queue.resolve_unknown(self.engine, output_id, found, "the provider", now())
+        resolve_unknown(self.engine, output_id, found, "the provider", now())
         return "found" if receipt else "not there"
 
 

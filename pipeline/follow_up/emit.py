@@ -26,13 +26,14 @@ from pipeline.follow_up.holding import to_the_desk
 from pipeline.follow_up.published import Published, Step
 from pipeline.follow_up.refusals import ask_owner
 from pipeline.follow_up.standing import courses, moves_of
+from pipeline.follow_up.taking_back import take_back
 from pipeline.follow_up.tasks import owner_task
 from pipeline.follow_up.template_book import templates_kept
 from pipeline.settings import Settings
 from pipeline.store import incidents
 from pipeline.store.engine import stamp
 from pipeline.store.held import ON_HOLD
-from pipeline.store.outputs import Output, cancel, enqueue
+from pipeline.store.outputs import Output, enqueue
 from pipeline.store.schema import outputs
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 TOLD_LATELY = timedelta(days=20)  # the gate wants it once in 30 days; a text may wait some of them
 TRIES = 5  # of reading again because something newer was published meanwhile
 CHUNK = 5_000
-UNSENT = ("pending", "retrying", "held", "leased")
-NOT_GONE = ("pending", "retrying", "held", "leased", "unknown", "delivered")
 
 
 class TooMuchNews(Exception):
@@ -175,7 +174,7 @@ def _queue(
         ask_owner(
             connection, published, clients[row["client_id"]], row, row["reason_code"], row["reason"], "Call them.", now
         )
-    emission.cancelled = _take_back(connection, published, now)
+    emission.cancelled = take_back(connection, published, now)
     known = _known(connection, [step for step, _ in news.fresh])
     fresh = [(step, output) for step, output in news.fresh if known.isdisjoint(step.keys)]
     fresh = _but_paused(connection, fresh, emission)
@@ -237,36 +236,6 @@ def _but_too_many(
             now=now,
         )
     return [one for one in wanted if (one.client_id, one.rule) not in emission.too_many]
-
-
-def _take_back(connection: Connection, published: Published, now: datetime) -> int:
-    """Take back what is queued and no longer asked for: it was stopped since, or the lead was merged with one that has it."""
-    columns = (outputs.c.output_id, outputs.c.idempotency_key, outputs.c.status, outputs.c.created_at)
-    open_rows = connection.execute(select(*columns).where(outputs.c.status.in_(UNSENT), outputs.c.rule != "")).all()
-    steps = {key: step for step in published.steps_of({row.idempotency_key for row in open_rows}) for key in step.keys}
-    count = 0
-    siblings = _not_gone(connection, {key for step in steps.values() if step.former_step_keys for key in step.keys})
-    for row in open_rows:
-        step = steps.get(row.idempotency_key)
-        if step is None:
-            continue
-        if step.stopped_at is not None and step.stopped_at <= now:
-            reason = f"Event {step.stopped_by_event_id}: {(step.stop_reason or 'stopped').replace('_', ' ')}."
-            count += cancel(connection, row.output_id, step.stop_reason or "stopped", reason, now)
-            continue
-        same = [siblings[key] for key in step.keys if key in siblings]
-        if len(same) > 1 and min(same)[-1] != row.output_id:
-            count += cancel(
-                connection, row.output_id, "merged", "The lead is one with another that has this already.", now
-            )
-    return count
-
-
-def _not_gone(connection: Connection, keys: Collection[str]) -> dict[str, tuple[bool, str, str]]:
-    """Of these keys, those whose output may yet be sent or has been: those sent first, then the oldest."""
-    where = (outputs.c.idempotency_key.in_(sorted(keys)), outputs.c.status.in_(NOT_GONE))
-    rows = connection.execute(select(outputs).where(*where)).all() if keys else ()
-    return {row.idempotency_key: (row.status in UNSENT, row.created_at, row.output_id) for row in rows}
 
 
 def _triage(connection: Connection, clients: Mapping[str, ClientConfig], now: datetime) -> None:

@@ -216,23 +216,6 @@ def unknown(engine: Engine, claimed: Claimed, reason: str, now: datetime, *, ask
     return _report(engine, claimed, values, "unknown", "unconfirmed", reason, now)
 
 
-def to_be_asked_for(engine: Engine, now: datetime, *, limit: int = 100) -> list[Mapping[str, Any]]:
-    """Outputs that may or may not have arrived, and whose provider may be asked by now."""
-    due = (outputs.c.status == "unknown", outputs.c.next_attempt_at <= stamp(now))
-    with engine.connect() as connection:
-        query = select(outputs).where(*due).order_by(outputs.c.priority, outputs.c.next_attempt_at).limit(limit)
-        return _rows(connection, query)
-
-
-def ask_later(engine: Engine, output_id: str, code: str, reason: str, ask_at: datetime, now: datetime) -> None:
-    """The provider could not tell yet whether it has an output."""
-    with engine.begin() as connection:
-        where = (outputs.c.output_id == output_id, outputs.c.status == "unknown")
-        values = {"next_attempt_at": stamp(ask_at), "reason_code": code, "reason": reason}
-        if connection.execute(update(outputs).where(*where).values(**values)).rowcount == 1:
-            _log(connection, output_id, 0, "asked for", code, reason, now)
-
-
 def ended(connection: Connection, output_id: str, of: str, code: str, reason: str, now: datetime) -> bool:
     """What was thought to be `of` (delivered, unknown) did not arrive after all: its provider says so. In the caller's
     transaction; False if it is something else by now."""
@@ -242,36 +225,6 @@ def ended(connection: Connection, output_id: str, of: str, code: str, reason: st
         return False
     _end(connection, row, "failed", code, reason, now)
     return True
-
-
-def resolve_unknown(engine: Engine, output_id: str, found: str | None, actor: str, now: datetime) -> bool:
-    """What asking the provider (or a person) brought: `found` is its reference there, or None if it surely is not there; then
-    it goes back into the queue."""
-    values = (
-        {"status": "delivered", "provider_ref": found, "reason_code": "", "reason": "Found at the provider."}
-        if found is not None
-        else {
-            "status": "retrying",
-            "next_attempt_at": stamp(now),
-            "reason_code": "not_there",
-            "reason": "The provider does not have it.",
-        }
-    )
-    with engine.begin() as connection:
-        where = (outputs.c.output_id == output_id, outputs.c.status == "unknown")
-        over: dict[str, Any] = {"status_at": stamp(now), "lease_until": None, "sending_since": None}
-        done = connection.execute(update(outputs).where(*where).values(**values, **over)).rowcount == 1
-        if done:
-            _log(
-                connection,
-                output_id,
-                0,
-                str(values["status"]),
-                str(values["reason_code"]),
-                f"{values['reason']} ({actor})",
-                now,
-            )
-    return done
 
 
 def recover(engine: Engine, now: datetime) -> dict[str, int]:

@@ -17,9 +17,10 @@ from pipeline.follow_up.published import Published
 from pipeline.follow_up.template_book import withdraw
 from pipeline.store.engine import stamp
 from pipeline.store.holds import Hold, clear_hold, open_hold, open_holds
-from pipeline.store.outputs import LEASE, SENDING_LEASE, begin_sending, claim, delivered, history, resolve_unknown
+from pipeline.store.outputs import LEASE, SENDING_LEASE, begin_sending, claim, delivered, history
 from pipeline.store.schema import outputs, suppressions
 from pipeline.store.suppressions import suppress
+from pipeline.store.unconfirmed import resolve_unknown
 from tests.conftest import FakeClock, Served
 from tests.follow_up_sandbox import CONTACT, LEE, SETTLES, House, house
 from tests.follow_up_world import DAY, EMAIL, HOUR, MAIL, MINUTE, NOW, PHONE, RIDGE, SECOND, TEXT

@@ -29,11 +29,11 @@ from pipeline.store.outputs import (
     failed,
     history,
     recover,
-    resolve_unknown,
     retry,
     unknown,
 )
 from pipeline.store.schema import audit_log, outputs, suppressions
+from pipeline.store.unconfirmed import resolve_unknown
 
 NOW = datetime(2026, 3, 2, 17, 0, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
