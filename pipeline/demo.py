@@ -173,7 +173,7 @@ def run_demo(*, seed: int, clients: int, months: int, leads_per_month: int, cons
     console.print(f"[bold]Leadtrail[/bold] · town of seed {town.seed}: {town.clients} clients, {town.months} months")
     with running_town(settings, town) as environment:
         os.environ.update(environment)
-        _step(console, "sandbox serves eight sources", started)
+        _step(console, "sandbox serves nine sources", started)
         warmed = threading.Thread(target=_warm)  # imports take seconds: do them while the webhooks are sent
         warmed.start()
         with running_intake(settings, environment, free_port()) as intake:
