@@ -215,6 +215,18 @@ def resolve(
     _say(f"{row['output_id'][:12]} {'was delivered' if sent else 'goes again with the next delivery'}.")
 
 
+@outputs_app.command("prepare")
+def prepare(client: ClientOption = "") -> None:
+    """Set up at the providers what delivering well needs: in HubSpot, the property that makes a second task impossible."""
+    from connectors.registry import connector_class
+
+    office = Office.from_env()
+    for config in office.connections(client=client):
+        if connector_class(config.provider).delivers:
+            health = office.connector(config.client_id, config.provider).deliverer().prepare()
+            _say(f"{'✓' if health.ok else '!'} {config.name}: {health.message} {health.fix}".rstrip())
+
+
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     """Without what it says and to whom."""
     return {name: value for name, value in row.items() if name not in ("payload", "recipient")}

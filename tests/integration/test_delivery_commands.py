@@ -116,3 +116,14 @@ def test_an_opt_out_said_by_telephone_is_recorded_and_lifted_again(agency: House
     assert PHONE in run("opt-outs", "list")[1]
     assert run("opt-outs", "lift", PHONE, "--client", RIDGE, "--why", "they wrote")[0] == 0
     assert run("opt-outs", "list")[1] == "0 addresses.\n"
+
+
+def test_preparing_makes_the_property_that_makes_a_second_task_impossible(agency: House, run: Run) -> None:
+    code, said = run("outputs", "prepare", "--client", RIDGE)
+    assert code == 0
+    assert "ridgeline/hubspot: Tasks and notes are made under the unique property" in said
+    task_due(agency)
+    run("emit")
+    run("deliver")
+    (task,) = agency.ledger("task")
+    assert len(task["properties"]["leadtrail_key"]) == 32
