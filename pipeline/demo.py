@@ -183,15 +183,15 @@ def run_demo(*, seed: int, clients: int, months: int, leads_per_month: int, cons
         ran = _materialize(console, settings, started)
         took = time.monotonic() - began
         if ran.ok:
-            _follow_up(console, settings, town, started)
+            _follow_up(console, town, started)
     _summary(console, settings, ran, pushed, took, time.monotonic() - started)
     return ran.ok
 
 
-def _follow_up(console: Console, settings: Settings, town: Town, started: float) -> None:
+def _follow_up(console: Console, town: Town, started: float) -> None:
     with console.status("replaying the follow-up rules over the town's history") as status:
         told = enable_shipped_rules(
-            Office(settings),
+            Office.from_env(),  # the town's clients file is known only since it runs
             now=datetime.now(UTC),
             months=town.months,
             progress=lambda rule: status.update(f"replaying {rule} over the town's history"),
