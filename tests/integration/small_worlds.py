@@ -298,6 +298,25 @@ PAYLOADS: Mapping[str, Callable[[int, Version], dict[str, Any]]] = {
         "decided_by": "dana",
         "decided_at": (LEARNT + timedelta(days=v.day, minutes=n)).isoformat(),
     },
+    # the identifiers of KEYS, and none
+    "leadtrail.outputs": lambda n, v: {
+        "output_id": str(n),
+        "output_type": ("task", "message", "handoff")[v.choice],
+        "channel": ("crm_task", "text", "crm_update")[v.choice],
+        "status": ("delivered", "failed", "pending")[v.email],
+        "status_at": _at(v, 6),
+        "created_at": _at(v, 5),
+        "due_at": _at(v, 5),
+        "expires_at": _at(v, 30),
+        "first_sent_at": _at(v, 6) if v.email < 2 else None,
+        "acknowledged_at": _at(v, 7) if v.links else None,
+        "priority": 1,
+        "owner": "dana",
+        "provider": "twilio",
+        "provider_ref": f"SM{n}" if v.email < 2 else None,
+        "identifier": [*KEYS, ""][(v.phone + v.name) % (len(KEYS) + 1)],
+        "given_name": NAMES[v.name][0] or "",
+    },
 }
 
 # what ties records together comes more often
