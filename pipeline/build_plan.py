@@ -6,8 +6,9 @@
     news           tables that hang on something new, and the tests of all that hangs on it. Views are the same text as before
     urgent news    of these, what the timeline and follow-up hang on: a missed call does not wait for attribution
 
-What was built is noted in the home when a build ends, with what it left or could not do; the next one does that too. What it has to
-do is noted when it begins: one that dies is followed by one that leaves nothing out. One that was to build everything, by another.
+What was built is noted in the home when a build ends, with what it left or could not do; the next one does that too. What it has
+to do is noted when it begins: one that dies is followed by one that leaves nothing out, and one that was to build everything
+by another of everything.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ def begin(settings: Settings, plan: Plan) -> None:
     if plan.nodes is not None:
         with duckdb.connect(str(settings.warehouse), read_only=True) as warehouse:
             number = _build_number(warehouse)
-        todo = {"build": number, "begun": number + 1, "pending": sorted({*plan.nodes, *plan.left})}
-        _write(settings, {**plan.state, **todo})
+        begun = {"build": number, "begun": number + 1, "under_way": plan.nodes, "pending": plan.left}
+        _write(settings, {**plan.state, **begun})
         return
     code = NEVER if plan.full_refresh and settings.warehouse.exists() else plan.state["code"]
     _write(settings, {"code": code, "clients": plan.state["clients"]})
@@ -132,8 +133,9 @@ def _build_on(
     }
     changed |= _streams_with_news(settings.landing, warehouse)
     graph = json.loads(manifest.read_bytes())
-    todo = _reached(graph, changed) | set(built.get("pending", ()))
-    first = todo & _urgent(graph) if urgent else todo
+    died = set(built.get("under_way", ()))  # some of it was built and not tested: that is not left for later
+    todo = _reached(graph, changed) | set(built.get("pending", ())) | died
+    first = todo & (_urgent(graph) | died) if urgent else todo
     why = f"{'urgent ' if urgent else ''}news of {len(changed)} sources"
     return Plan(False, tuple(sorted(first)), why, now, tuple(sorted(todo - first)))
 

@@ -106,11 +106,13 @@ def note_build(
     target: Path,
     *,
     in_part: bool,
+    planned: bool = False,
     problem: str = "",
     results: Sequence[Mapping[str, Any]] | None = None,
 ) -> BuildRecord:
-    """Record a build that has ended, from its results or, without them, what dbt left in its target folder. `problem` is why
-    dbt could not even start. The caller holds the warehouse, and dbt has let go of it."""
+    """Record a build that has ended, from its results or, without them, what dbt left in its target folder. One that was
+    `planned` has done what earlier ones that died had left undone. `problem` is why dbt could not even start. The caller holds
+    the warehouse, and dbt has let go of it."""
     before = last_build(settings) or BuildRecord(0, "")
     results = None if problem else results if results is not None else _results(target)
     number = before.build if results is None else build_number(settings)
@@ -121,7 +123,7 @@ def note_build(
     if in_part or results is None:  # what was not looked at this time is as good as it was before
         ran = {result["unique_id"] for result in results or () if result["status"] != "skipped"}
         failures += [one for one in before.failures if one.node not in ran and one not in failures]
-        if number - before.build > 1:
+        if number - before.build > 1 and not planned:
             failures.append(_of_dbt(f"build {number - 1} never ended; build everything once: `leadtrail build`"))
     record = replace(
         before,

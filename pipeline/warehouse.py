@@ -170,6 +170,7 @@ def build(
             settings,
             settings.dbt_target,
             in_part=bool(select) or plan.nodes is not None,
+            planned=not select,
             problem=f"dbt could not start: {outcome.exception}" if outcome.result is None else "",
             results=None if outcome.result is None else [_result(one) for one in outcome.result],
         )
