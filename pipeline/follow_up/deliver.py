@@ -22,7 +22,7 @@ from connectors.http import Clock, Http
 from pipeline.clients import ClientConfig, ClientsFileError
 from pipeline.crash_points import crash_here
 from pipeline.follow_up.failures import A_PERSON_DECIDES, Aftermath
-from pipeline.follow_up.gate import Gate
+from pipeline.follow_up.gate import UNREADABLE, Gate
 from pipeline.follow_up.holding import CARRIERS
 from pipeline.follow_up.messages import message_of
 from pipeline.follow_up.published import Published
@@ -138,6 +138,10 @@ class _Run:
             deliverer, message = self._ready(row, claimed.payload)
         except (ClientsFileError, KeyProblem, ConnectorError) as error:
             return self.aftermath.not_made(claimed, error, self.clock.now())
+        except UNREADABLE as error:
+            reason = f"What is to be sent could not be read ({type(error).__name__})."
+            queue.failed(self.engine, claimed, "unreadable", reason, self.clock.now())
+            return "failed"
         if not queue.begin_sending(self.engine, claimed, self.gate, self.clock.now()):
             return "not sent"
         crash_here("deliver: about to send")

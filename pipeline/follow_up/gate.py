@@ -27,6 +27,7 @@ from pipeline.store.suppressions import about_to_send
 Row = Mapping[str, Any]
 
 OPEN = ("pending", "leased", "retrying", "held", "unknown", "delivered")
+UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)  # what a row that somebody else wrote may lead to
 LOOK_AGAIN = timedelta(minutes=1)
 
 
@@ -51,9 +52,12 @@ class Gate:
             )
         if row["channel"] in CHANNELS:
             about_to_send(connection)
-        facts = Facts(connection, row, self.published, client, now)
-        rules = facts.rules(self._holidays[client.client_id])
-        verdict = judge(facts.message, facts.recipient, facts.ledger, rules, now)
+        try:
+            facts = Facts(connection, row, self.published, client, now)
+            rules = facts.rules(self._holidays[client.client_id])
+            verdict = judge(facts.message, facts.recipient, facts.ledger, rules, now)
+        except UNREADABLE as error:  # it must not stop everybody else's
+            return Ruling("refuse", "unreadable", f"It could not be judged ({type(error).__name__}).", status="failed")
         return self._ruling(connection, row, client, verdict, now)
 
     def _comes_first(self, connection: Connection, row: Row, now: datetime) -> Ruling | None:

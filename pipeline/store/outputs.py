@@ -92,7 +92,7 @@ class Ruling:
     code: str = ""
     reason: str = ""
     until: datetime | None = None
-    status: str = "cancelled"  # of a refusal: cancelled | expired | held
+    status: str = "cancelled"  # of a refusal: cancelled | expired | held | failed
 
 
 Gate = Callable[[Connection, Mapping[str, Any], datetime], Ruling]

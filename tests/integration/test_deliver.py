@@ -276,6 +276,24 @@ def test_messages_to_one_person_keep_their_order(agency: House) -> None:
     assert (agency.home.one("first")["status"], agency.home.one("second")["reason_code"]) == ("retrying", "in_order")
 
 
+def test_an_output_that_cannot_be_read_fails_and_stops_nobody_elses(agency: House) -> None:
+    """Rows outlive the code that wrote them."""
+    agency.home.step("no words")
+    agency.home.task("no time")
+    agency.home.task("fine")
+    agency.home.publish()
+    agency.emit()
+    with agency.home.engine.begin() as connection:
+        one = update(outputs).where(outputs.c.idempotency_key == "no words")
+        connection.execute(one.values(payload="[]"))
+        one = update(outputs).where(outputs.c.idempotency_key == "no time")
+        connection.execute(one.values(payload='{"message_class": "internal"}'))
+    agency.deliver()
+    found = {key: agency.home.one(key)["reason_code"] for key in ("no words", "no time")}
+    assert found == {"no words": "unreadable", "no time": "unreadable"}
+    assert agency.home.one("fine")["status"] == "delivered"
+
+
 # ---- what providers do ----
 
 
