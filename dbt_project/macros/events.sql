@@ -35,3 +35,8 @@ coalesce(
 {% macro slug(text) -%}
 replace(replace(lower(trim({{ text }})), ' ', '_'), '-', '_')
 {%- endmacro %}
+
+{# A message that a machine sends: no sign that anybody wants anything. `of` is the relation's name with its dot. #}
+{% macro sent_by_machine(of='') -%}
+coalesce({{ of }}event_type in ('text_sent', 'email_sent') and {{ of }}actor = 'automation', false)
+{%- endmacro %}

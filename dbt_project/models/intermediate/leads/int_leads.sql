@@ -137,7 +137,8 @@ sums as (
         sum(case when events.is_enquiry then 1 else 0 end) as enquiries,
         sum(case when events.event_type in ('call_missed', 'call_voicemail', 'call_abandoned') then 1 else 0 end) as missed_calls,
         count(*) as events,
-        max(case when not events.is_minor then events.occurred_at end) as last_touch_at,
+        max(case when not events.is_minor and not {{ sent_by_machine('events.') }}
+            then events.occurred_at end) as last_touch_at,
         max(case when events.event_type = 'opted_out' and events.contact_method = 'text' then events.occurred_at end) as text_opted_out_at,
         max(case when events.event_type = 'opted_in' and events.contact_method = 'text' then events.occurred_at end) as text_opted_in_at,
         max(case when events.event_type = 'opted_out' and events.contact_method = 'email' then events.occurred_at end) as email_opted_out_at

@@ -42,7 +42,10 @@ told as (
         max(case when events.event_type in ('job_booked', 'estimate_accepted', 'job_completed', 'job_lost') or (events.event_type = 'payment_received' and events.value_cents > 0)
             then events.occurred_at end) over lead_whole as decided_at,
         min(case when events.is_enquiry then events.occurred_at end) over lead_whole as enquired_at,
-        row_number() over (partition by events.lead_id, events.is_minor order by events.occurred_at desc, events.event_id desc) as place_from_last,
+        row_number() over (
+            partition by events.lead_id, events.is_minor or {{ sent_by_machine('events.') }}
+            order by events.occurred_at desc, events.event_id desc
+        ) as place_from_last,
         row_number() over (partition by events.lead_id, events.is_enquiry order by events.occurred_at, events.event_id) as place,
         row_number() over (partition by events.lead_id, events.event_type order by events.occurred_at desc, events.event_id desc) as place_of_type_from_last
     from events
@@ -79,7 +82,7 @@ triggered as (
         'quote_sent': ("event_type = 'estimate_sent'", 'occurred_at', 'occurred_at'),
         'job_booked': ("event_type in ('job_booked', 'estimate_accepted')", 'occurred_at', 'occurred_at'),
         'first_booking': ("event_type in ('job_booked', 'estimate_accepted') and first_booked_at = occurred_at and first_paid_at is null", 'occurred_at', 'occurred_at'),
-        'silent_lead': ("not is_minor and place_from_last = 1 and enquired_at is not null and decided_at is null", 'occurred_at + ' ~ var('silence_days') ~ ' ' ~ day, 'occurred_at'),
+        'silent_lead': ("not is_minor and not " ~ sent_by_machine() ~ " and place_from_last = 1 and enquired_at is not null and decided_at is null", 'occurred_at + ' ~ var('silence_days') ~ ' ' ~ day, 'occurred_at'),
         'past_customer': ("event_type = 'payment_received' and value_cents > 0 and place_of_type_from_last = 1", 'occurred_at + ' ~ var('past_customer_days') ~ ' ' ~ day, 'occurred_at'),
         'job_paid': ("event_type = 'payment_received' and value_cents > 0 and coalesce(owed_cents, 0) <= 0 and done_at is not null
             and (complained_at is null or complained_at < occurred_at - " ~ var('complaint_days') ~ " " ~ day ~ ")", 'occurred_at', 'occurred_at'),

@@ -17,7 +17,9 @@ first_days as (
 events as (
     select
         events.*, identity.person_id, identity.cluster_id, identity.is_spam, identity.first_known_at, identity.batch_id,
-        types.is_enquiry, types.is_minor, types.opens_lead,
+        types.is_enquiry, types.is_minor,
+        -- a message that a machine sends is no sign of a lead
+        types.opens_lead and not {{ sent_by_machine('events.') }} as opens_lead,
         case
             when events.occurred_at < first_days.first_read_at
                 and {{ epoch_seconds('identity.first_known_at') }} - {{ epoch_seconds('first_days.first_read_at') }} < 86400 then events.occurred_at
