@@ -18,7 +18,7 @@ from pipeline.follow_up.incidents import failure_incident, job_succeeded
 A_TICK = 500  # runs
 SECONDS = 10.0
 LOOK_BACK = 3600.0  # at the first tick
-OWNERS = {"build_warehouse": "team:data"}
+OWNERS = {"build_news": "team:data", "build_warehouse": "team:data"}
 OWNER = "team:client-success"
 ENDED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]
 

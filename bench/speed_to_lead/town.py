@@ -11,39 +11,54 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
+import duckdb
 import httpx
 
 from connectors.sandbox.callrail import SandboxCallRail
-from connectors.sandbox.facts import Call, Client, Person, Town
+from connectors.sandbox.facts import Call, Client
 from connectors.sandbox.run import RunningSandbox, start_sandbox
 from pipeline.demo import Town as Kept
 from pipeline.demo import point_at_town
 from pipeline.settings import Settings
 
-LONG_AGO = timedelta(days=45)  # so that a call now is about something new
+# who has paid, not lately, and is alone on the number: their call is about something new, and urgent
+PAST_CUSTOMERS = """
+    select contacts.client_id, contacts.phone
+    from follow_up.follow_up_contacts as contacts
+    inner join timeline.dim_leads as leads on contacts.lead_id = leads.lead_id
+    where contacts.phone is not null
+    group by contacts.client_id, contacts.phone
+    having count(distinct contacts.person_id) = 1 and max(leads.first_paid_at) is not null
+        and max(leads.last_touch_at) < max(leads.as_of) - interval 45 day
+    order by contacts.client_id, contacts.phone
+"""
 
 
-def past_customers(town: Town) -> list[Person]:
-    """People who have paid, and were not heard of since: their call is an urgent lead."""
-    paid = {one.person_id for one in town.episodes if one.revenue_cents > 0 and one.opened_at < town.end - LONG_AGO}
-    lately = {one.person_id for one in town.episodes if one.opened_at >= town.end - LONG_AGO}
-    households = [one.household for one in town.people]
-    alone = {one.person_id for one in town.people if households.count(one.household) == 1 or not one.household}
-    return [one for one in town.people if one.person_id in paid & alone - lately and one.phones]
+def past_customers(settings: Settings) -> list[tuple[str, str]]:
+    """(client_id, phone), the clients in turn."""
+    with duckdb.connect(str(settings.analytics.resolve()), read_only=True) as published:
+        found = published.execute(PAST_CUSTOMERS).fetchall()
+    places: Counter[str] = Counter()
+    ranked = []
+    for client_id, phone in found:
+        places[client_id] += 1
+        ranked.append((places[client_id], client_id, phone))
+    return [(client_id, phone) for _, client_id, phone in sorted(ranked)]
 
 
-def miss_call(sandbox: RunningSandbox, client: Client, person: Person, number: int, to: str) -> dict[str, object]:
+def miss_call(sandbox: RunningSandbox, client: Client, phone: str, number: int, to: str) -> dict[str, object]:
     """One call that nobody answers, and its webhook."""
     callrail = sandbox.providers["callrail"]
     assert isinstance(callrail, SandboxCallRail)
     book = callrail.book(client.client_id, f"{sandbox.origin}/callrail")
     at = datetime.now(UTC) - timedelta(seconds=20)
     fact = Call(
-        n=number, client_id=client.client_id, person_id=person.person_id, episode_id="", at=at, changed_at=at,
-        direction="inbound", line=client.lines[0], phone=person.phones[0], caller_name="", answered=False, voicemail=False,
+        n=number, client_id=client.client_id, person_id="", episode_id="", at=at, changed_at=at,
+        direction="inbound", line=client.lines[0], phone=phone, caller_name="", answered=False, voicemail=False,
         seconds=20, prior_calls=3, staff_email="", spam=False, lead_status="", tags=(), value_cents=None, note="", service="",
     )  # fmt: skip
     item = book.add("calls", fact)
@@ -61,14 +76,14 @@ def main() -> None:
     made = {name: value for name, value in asdict(kept).items() if name != "end"}
     sandbox = start_sandbox(**made, end=datetime.fromisoformat(kept.end).replace(tzinfo=UTC))
     point_at_town(settings, {"port": kept.port, "env": sandbox.env})
-    customers = past_customers(sandbox.town)
+    customers = past_customers(settings)
     clients = {one.client_id: one for one in sandbox.town.clients}
     print(json.dumps({"callers": len(customers), "origin": sandbox.origin}), flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
-        person = customers[asked["caller"]]
+        client_id, phone = customers[asked["caller"]]
         number = 50_000_000 + int(time.time() * 10) % 10_000_000 + asked["caller"]
-        said = miss_call(sandbox, clients[person.client_id], person, number, asked["to"])
+        said = miss_call(sandbox, clients[client_id], phone, number, asked["to"])
         print(json.dumps(said), flush=True)
     sandbox.stop()
 
