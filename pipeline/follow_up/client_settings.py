@@ -23,7 +23,7 @@ class FollowUpSettings:
     office_phone: str = ""
     booking_link: str = ""
     review_link: str = ""
-    lead_owner: str = ""  # of leads that nobody owns in the CRM: the business's own person, by the address the CRM knows
+    lead_owner: str = ""  # of leads that nobody owns in the CRM, by the address the CRM knows
     backup_owner: str = ""
     agency_owner: str = ""
     promotional_hours: str = "08:00-20:00"  # on the recipient's clock; can only narrow the law

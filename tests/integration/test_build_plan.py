@@ -144,7 +144,8 @@ def test_a_build_that_died_is_followed_by_one_that_leaves_nothing_out(home: Sett
     submit(home, "2")
     died = plan_build(home)
     begin(home, died)
-    assert run_dbt(home, ["build"], nodes=died.nodes[:1]).success  # it died after its first model, which took the news in
+    # it died after its first model, which took the news in
+    assert run_dbt(home, ["build"], nodes=died.nodes[:1]).success
     assert died.nodes
     assert plan_build(home).nodes == died.nodes
     build(home)
