@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from pipeline.build_plan import BUILD, PROJECT, begin, finish, forget, plan_build, print_of_project
 from pipeline.build_record import note_build
 from pipeline.settings import Settings
@@ -159,6 +161,7 @@ def build(
     """Build and test what has changed (see `build_plan`), or the selection. `urgent`: of what has changed only what somebody
     waits for. Raises BuildFailed, which says what failed and for which client. Publishes nothing."""
     with sole_writer(settings):
+        check_readable(settings)
         refresh = ["--full-refresh"] if full_refresh else []
         if select:
             # a test that looks at models outside the selection would fail for want of them
@@ -208,7 +211,7 @@ def _counted(results: Sequence[Any]) -> BuildResult:
 
 
 def _went_well(result: Any) -> bool:
-    return str(result.status) in ("success", "pass", "warn")
+    return str(result.status) in ("success", "pass", "warn", "no-op")  # an exposure is nothing to do
 
 
 def _result(result: Any) -> dict[str, Any]:
@@ -220,6 +223,22 @@ def _result(result: Any) -> dict[str, Any]:
         "message": result.message,
         "compiled_code": getattr(result.node, "compiled_code", None),
     }
+
+
+def check_readable(settings: Settings) -> None:
+    """Raise BuildFailed if the warehouse's file can't be opened, whoever tries: it is damaged, or a newer DuckDB wrote it. dbt
+    would try again for minutes. A file that somebody holds is another matter: dbt waits for it."""
+    if not settings.warehouse.exists():
+        return
+    try:
+        duckdb.connect(str(settings.warehouse), read_only=True).close()
+    except duckdb.Error as error:
+        said = str(error).splitlines()[0]
+        if "lock" not in said:
+            raise BuildFailed(
+                f"The warehouse {settings.warehouse} cannot be opened: {said} It was not touched, and what is published stays. "
+                "If a newer DuckDB wrote it, upgrade; else `leadtrail rebuild` makes it anew from landing."
+            ) from None
 
 
 def drop_warehouse(settings: Settings) -> None:

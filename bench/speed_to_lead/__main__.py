@@ -44,6 +44,14 @@ ROOT = Path(__file__).parent.parent.parent
 LIMIT = 20.0  # seconds, for 95 of 100
 RULE = "urgent-owner-task"
 PARTS = ("waiting for a run", "starting it", "building", "publishing and deciding", "delivering")
+# what is known of each call, for the one that has no task
+STATES = """
+    select events.record_id, any_value(coalesce('its step is ' || steps.state, 'on the timeline, but no step')) as state
+    from timeline.fct_lead_events as events
+    left join follow_up.fct_follow_up_steps as steps on events.event_id = steps.trigger_event_id and steps.rule = $rule
+    where events.provider = 'callrail' and events.record_id in (select unnest($calls))
+    group by events.record_id
+"""
 LEADTRAIL = [sys.executable, "-m", "pipeline.cli"]
 
 
@@ -118,6 +126,7 @@ def _prepare(folder: Path, template: Path | None) -> Bench:
         target = link.resolve().name
         link.unlink()
         link.symlink_to(Path("published") / target)
+        bench.command("build")  # it may have been made by older models
     else:
         print("making a town …", flush=True)
         bench.command("run", "--seed", "7", "--clients", "3", "--months", "6")
@@ -268,6 +277,8 @@ def _trace(bench: Bench, journeys: Sequence[Journey], ledger: Sequence[dict[str,
                 {"ids": ids},
             ).fetchall()
         )
+        calls = [one.call_id for one in journeys]
+        states: dict[str, str] = dict(published.execute(STATES, {"calls": calls, "rule": RULE}).fetchall())
     by_call = {records[row["trigger_event_id"]]: row for row in rows if row["trigger_event_id"] in records}
     made: dict[tuple[str, str], list[float]] = {}  # numbers of tasks are an account's own
     for entry in ledger:
@@ -278,7 +289,7 @@ def _trace(bench: Bench, journeys: Sequence[Journey], ledger: Sequence[dict[str,
     for one in journeys:
         row = by_call.get(one.call_id)
         if row is None:
-            wrong["calls without a task in the queue"] += 1
+            wrong[f"calls without a task in the queue ({states.get(one.call_id, 'not on the timeline')})"] += 1
         elif (row["client_id"], row["provider_ref"]) not in made:
             wrong[f"tasks not in the CRM ({row['status']}: {row['reason_code'] or row['reason']})"] += 1
         else:

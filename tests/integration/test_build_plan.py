@@ -40,6 +40,8 @@ sources:
   - name: leadtrail
     config: {external_location: "read_parquet('{{ env_var('LEADTRAIL_HOME') }}/directory/{name}.parquet')"}
     tables: [{name: clients}]
+exposures:
+  - {name: page, type: dashboard, owner: {name: agency}, depends_on: [ref('due')]}
 models:
   - name: of_records
     columns: [{name: record_key, data_tests: [unique]}]
