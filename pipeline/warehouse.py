@@ -234,7 +234,7 @@ def check_readable(settings: Settings) -> None:
         duckdb.connect(str(settings.warehouse), read_only=True).close()
     except duckdb.Error as error:
         said = str(error).splitlines()[0]
-        if "lock" not in said:
+        if "set lock on file" not in said:
             raise BuildFailed(
                 f"The warehouse {settings.warehouse} cannot be opened: {said} It was not touched, and what is published stays. "
                 "If a newer DuckDB wrote it, upgrade; else `leadtrail rebuild` makes it anew from landing."
