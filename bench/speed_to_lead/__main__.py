@@ -106,11 +106,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--home", type=Path, help="a home that `leadtrail run` made; it is copied (default: makes one)")
     parser.add_argument("--no-sync", action="store_true", help="without a full sync beside it")
+    parser.add_argument("--keep", type=Path, help="keep the home here afterwards")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="leadtrail-speed-") as folder:
         bench = _prepare(Path(folder), args.home)
         journeys, lost, syncs = _measure(bench, args)
+        if args.keep:
+            shutil.copytree(bench.home, args.keep, symlinks=True)
     ok = _report(journeys, lost, syncs, args)
     sys.exit(0 if ok else 1)
 
@@ -265,7 +268,7 @@ def _free_port() -> int:
 def _trace(bench: Bench, journeys: Sequence[Journey], ledger: Sequence[dict[str, Any]]) -> Counter[str]:
     """Fill in the moments of each journey. Returns what went wrong, counted."""
     settings = Settings.from_env({"LEADTRAIL_HOME": str(bench.home)})
-    query = select(outputs).where(outputs.c.rule == RULE, outputs.c.channel == "crm_task")
+    query = select(outputs).where(outputs.c.rule == RULE)
     with Office(settings).engine.connect() as connection:
         rows = connection.execute(query).mappings().all()
     with duckdb.connect(str(settings.analytics.resolve()), read_only=True) as published:
@@ -291,7 +294,8 @@ def _trace(bench: Bench, journeys: Sequence[Journey], ledger: Sequence[dict[str,
         if row is None:
             wrong[f"calls without a task in the queue ({states.get(one.call_id, 'not on the timeline')})"] += 1
         elif (row["client_id"], row["provider_ref"]) not in made:
-            wrong[f"tasks not in the CRM ({row['status']}: {row['reason_code'] or row['reason']})"] += 1
+            why = row["reason_code"] or row["reason"]
+            wrong[f"tasks not in the CRM but {row['status']} as {row['channel']} {why}".rstrip()] += 1
         else:
             moments = made[row["client_id"], row["provider_ref"]]
             wrong["tasks made twice"] += len(moments) > 1

@@ -32,7 +32,7 @@ PAST_CUSTOMERS = """
     inner join timeline.dim_leads as leads on contacts.lead_id = leads.lead_id
     where contacts.phone is not null
     group by contacts.client_id, contacts.phone
-    having count(distinct contacts.person_id) = 1 and max(leads.first_paid_at) is not null
+    having count(distinct contacts.person_id) = 1 and max(leads.first_paid_at) is not null and max(contacts.crm_contact_id) <> ''
         and max(leads.last_touch_at) < max(leads.as_of) - interval 45 day
     order by contacts.client_id, contacts.phone
 """
