@@ -137,16 +137,6 @@ def waiting(engine: Engine) -> Mapping[tuple[str, str], int]:
         return {(row.client_id, row.provider): row.waiting for row in connection.execute(query)}
 
 
-def newest_waiting(engine: Engine, provider: str) -> tuple[int, int]:
-    """How many events of a provider wait, and the id of the newest (0: none)."""
-    query = select(func.count(), func.coalesce(func.max(inbox.c.id), 0)).where(
-        inbox.c.state == "stored", inbox.c.provider == provider
-    )
-    with engine.connect() as connection:
-        count, newest = connection.execute(query).one()
-    return count, newest
-
-
 def mark_drained(connection: Connection, ids: Sequence[int], now: datetime) -> None:
     """In the transaction that makes the events' records durable."""
     for start in range(0, len(ids), 500):

@@ -12,6 +12,9 @@ import pytest
 import yaml
 
 from connectors.registry import CONNECTORS, connector_class, reads_from
+from pipeline.automation import LOOK_SECONDS
+from pipeline.dagster_home import CONFIG
+from pipeline.tags import BACKGROUND
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -90,6 +93,52 @@ def test_only_one_build_may_write_the_warehouse(definitions: dg.Definitions) -> 
     }
     assert pools["warehouse"] == "warehouse"
     assert pools["operations__published_warehouse"] == "warehouse"
+    assert pools["follow_up__news"] == "warehouse"
+
+
+def test_follow_up_is_five_assets_in_one_job_that_goes_first_and_builds_nothing_else(
+    definitions: dg.Definitions, specs: dict[str, dg.AssetSpec]
+) -> None:
+    job = definitions.resolve_job_def("follow_up_now")
+    keys = {key.to_user_string() for key in job.asset_layer.selected_asset_keys}
+    assert keys == {f"follow_up/{name}" for name in ("news", "steps_due", "tasks", "deliveries", "outcomes")}
+    assert job.executor_def is dg.in_process_executor, "a process for each step would take seconds"
+    assert int(job.tags["dagster/priority"]) > 0
+    for key in keys:
+        assert specs[key].group_name == "follow_up"
+        assert specs[key].owners
+        assert specs[key].kinds
+        assert len(specs[key].description or "") > 80, "written for people who know the business"
+    graph = definitions.resolve_asset_graph()
+    assert (
+        dg.AssetKey(["follow_up", "fct_follow_up_steps"])
+        in graph.get(dg.AssetKey(["follow_up", "steps_due"])).parent_keys
+    )
+    built = definitions.resolve_job_def("build_warehouse").asset_layer.selected_asset_keys
+    assert not {key.to_user_string() for key in built} & keys
+
+
+def test_what_nobody_waits_for_runs_in_the_background_and_leaves_room_for_what_somebody_does(
+    definitions: dg.Definitions,
+) -> None:
+    jobs = [f"sync_{provider}" for provider in filter(reads_from, CONNECTORS)] + ["build_news", "build_warehouse"]
+    assert all(BACKGROUND in definitions.resolve_job_def(name).tags for name in jobs)
+    assert BACKGROUND not in definitions.resolve_job_def("follow_up_now").tags
+    runs = yaml.safe_load(CONFIG)["concurrency"]["runs"]
+    (limit,) = runs["tag_concurrency_limits"]
+    assert limit["key"] == BACKGROUND
+    assert limit["limit"] < runs["max_concurrent_runs"]
+
+
+def test_follow_up_has_a_sensor_and_a_schedule_beneath_it_that_run_by_themselves(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
+    assert set(sensors) == {"follow_up_sensor", "failures_sensor"}
+    assert all(sensor.default_status == dg.DefaultSensorStatus.RUNNING for sensor in sensors.values())
+    assert LOOK_SECONDS < 20, "Dagster ends a tick after a minute"
+    schedules = {schedule.name: schedule for schedule in repository.schedule_defs}
+    assert schedules["follow_up_schedule"].cron_schedule == "*/5 * * * *"
+    assert schedules["build_schedule"].job_name == "build_news"
 
 
 def test_one_clients_failure_never_fails_the_others_and_the_run_names_it(

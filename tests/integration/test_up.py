@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -16,9 +17,13 @@ from typing import Any
 import dagster as dg
 import httpx
 import pytest
+import yaml
 
+import pipeline.dagster_home
 from pipeline.boot import sweep
+from pipeline.dagster_home import CONFIG, prepare_dagster_home
 from pipeline.processes import identity, is_alive, pid_of
+from pipeline.settings import Settings
 from pipeline.supervisor import DidNotStart, Service, Supervisor
 from pipeline.tags import PROCESS
 
@@ -121,6 +126,36 @@ def test_a_process_id_that_another_process_has_now_is_not_the_one_we_knew() -> N
     wait_until(lambda: not is_alive(name), "gone, although nobody has waited for it", 5)
     process.wait()
     assert not is_alive("")
+
+
+# ---- Dagster's own home ----
+
+
+def test_dagsters_settings_are_renewed_unless_a_person_has_changed_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", "")  # put back afterwards
+    settings = Settings.from_env({"LEADTRAIL_HOME": str(tmp_path)})
+    prepare_dagster_home(settings)
+    written = settings.dagster_home / "dagster.yaml"
+    assert written.read_text() == CONFIG
+    monkeypatch.setattr(pipeline.dagster_home, "EARLIER", (hashlib.sha256(b"as shipped before").hexdigest(),))
+    written.write_text("as shipped before")
+    prepare_dagster_home(settings)
+    assert written.read_text() == CONFIG
+    written.write_text("as somebody wants it")
+    prepare_dagster_home(settings)
+    assert written.read_text() == "as somebody wants it"
+
+
+def test_dagsters_settings_keep_quiet_free_slots_and_end_what_hangs() -> None:
+    settings = yaml.safe_load(CONFIG)
+    assert settings["telemetry"]["enabled"] is False
+    assert settings["run_monitoring"]["free_slots_after_run_end_seconds"] <= 120
+    assert settings["run_monitoring"]["max_runtime_seconds"] > 0
+    assert settings["run_monitoring"]["poll_interval_seconds"] <= 30
+    assert settings["concurrency"]["pools"] == {"default_limit": 1, "granularity": "run"}
+    assert settings["retention"]
 
 
 # ---- what a hard kill leaves in Dagster ----
