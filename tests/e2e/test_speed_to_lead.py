@@ -1,4 +1,4 @@
-"""A missed call becomes a task in the CRM, through `leadtrail up` and ordinary Dagster runs. How fast it is, `make bench` says."""
+"""A missed call becomes a task in the CRM, through `leadtrail up` and ordinary Dagster runs. How fast, `make bench` says."""
 
 from __future__ import annotations
 
