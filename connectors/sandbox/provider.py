@@ -157,6 +157,7 @@ class SandboxProvider(ABC):
 
     def __init__(self, town: Town, world: World) -> None:
         self.town, self.world = town, world
+        self._behind: dict[str, int] = {}  # rows that a list under a page fault has moved down, by what is read
 
     @abstractmethod
     def handle(self, request: Request) -> Reply:
@@ -195,16 +196,13 @@ class SandboxProvider(ABC):
     def slice(self, items: Sequence[T], start: int, size: int, request: Request) -> tuple[Sequence[T], int]:
         """One page of a list and its apparent total. Honours the page faults: `shifted_pages` (a newer record pushed
         everything down by one since the last page) and `duplicate_pages` (the page before comes again)."""
-        if start > 0:
-            fault = self.world.struck(self.name, request.path, ("shifted_pages", "duplicate_pages"))
-            self._behind = getattr(self, "_behind", {})
-            key = request.path + request.headers.get("authorization", "")
-            if fault:
-                self._behind[key] = min(start, 1 if fault.kind == "shifted_pages" else size)
-            behind = self._behind.get(key, 0)
-        else:
-            self._behind = getattr(self, "_behind", {})
-            self._behind.pop(request.path + request.headers.get("authorization", ""), None)
-            behind = 0
+        key = request.path + request.headers.get("authorization", "")
+        if start == 0:
+            self._behind.pop(key, None)
+        elif fault := self.world.struck(self.name, request.path, ("shifted_pages", "duplicate_pages")):
+            # what has moved down stays down: a list that moved up again would skip rows, which no provider's does
+            further = min(start, 1 if fault.kind == "shifted_pages" else size)
+            self._behind[key] = max(self._behind.get(key, 0), further)
+        behind = self._behind.get(key, 0)
         first = max(0, start - behind)
         return items[first : first + size], len(items) + behind
