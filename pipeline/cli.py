@@ -67,6 +67,7 @@ def main() -> None:
     from pipeline.imports import ImportFailed
     from pipeline.store.engine import StoreProblem
     from pipeline.store.sealed import KeyProblem
+    from pipeline.supervisor import AlreadyUp, DidNotStart
     from pipeline.warehouse import BuildFailed, Busy
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
@@ -78,12 +79,14 @@ def main() -> None:
     try:
         app()
     except (
+        AlreadyUp,
         AnotherTown,
         BuildFailed,
         Busy,
         CannotReplay,
         ClientsFileError,
         ConnectorError,
+        DidNotStart,
         ImportFailed,
         KeyProblem,
         NotAllowed,
@@ -178,8 +181,10 @@ def intake(
 @app.command()
 def sync(client: ClientOption = "", provider: ProviderOption = "") -> None:
     """Pull what is new from every provider, and bring waiting webhooks to landing."""
+    from pipeline.processes import NICE
     from pipeline.report import sync_table
 
+    os.nice(NICE)
     office = Office.from_env()
     started = time.monotonic()
     outcomes = office.sync(now=now_utc(), client=client, provider=provider)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pipeline.landing import SCHEMA
 
 log = logging.getLogger("leadtrail.lineage")
 
+_NUMBER = re.compile(r"\b\d+\b")
 Parents = dict[str, list[tuple[str, str]]]
 """Column -> (relation "schema.table" or source "provider.stream", column) it is made of."""
 
@@ -27,7 +29,9 @@ def parents_of(
     name = str(node["name"])
     if name.startswith("base_"):
         return _from_landing(name, columns)
-    path = cache / f"{name}-{hashlib.sha256(compiled.encode()).hexdigest()[:16]}.json"
+    # numbers differ from build to build (how far a model has come), and no column hangs on them
+    same = _NUMBER.sub("0", compiled)
+    path = cache / f"{name}-{hashlib.sha256(same.encode()).hexdigest()[:16]}.json"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(_read_off(name, compiled, tables)))

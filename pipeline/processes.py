@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+NICE = 10  # of work that nobody waits for: a missed call goes first
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 

@@ -17,12 +17,10 @@ from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, 
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
 
-from pipeline.processes import identity, is_alive, pid_of
+from pipeline.processes import NICE, identity, is_alive, pid_of
 from pipeline.run_starter import ROOT, cold_start, start_run
 from pipeline.settings import Settings
 from pipeline.tags import BACKGROUND, PROCESS
-
-NICE = 10  # of work that nobody waits for: a missed call goes first
 
 
 class LocalRunLauncher(RunLauncher, ConfigurableClass):  # type: ignore[misc, type-arg]

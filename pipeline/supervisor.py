@@ -32,6 +32,10 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+class AlreadyUp(Exception):
+    """This home is being run, or a port is somebody else's."""
+
+
 class DidNotStart(Exception):
     """A service ended, or was not ready in time, when everything was started. The message says where to look."""
 

@@ -20,16 +20,12 @@ from pipeline.demo import Town, free_port, is_free, point_at_town, sandbox_args
 from pipeline.office import Office
 from pipeline.run_starter import serve
 from pipeline.settings import Settings
-from pipeline.supervisor import Service, Supervisor, listens
+from pipeline.supervisor import AlreadyUp, Service, Supervisor, listens
 
 ROOT = Path(__file__).parent.parent
 HERE = "127.0.0.1"  # none of the pages has a login
 OURS = "pipeline.definitions"
 Tell = Callable[[str], None]
-
-
-class AlreadyUp(Exception):
-    """This home is being run, or a port is somebody else's."""
 
 
 def run_everything(

@@ -117,15 +117,9 @@ def run_dbt(
     before = {name: os.environ.get(name) for name in dbt_environment(settings)}
     os.environ.update(dbt_environment(settings))
     manifest = _take_manifest()
-    # what it prints is also in its log, and each line costs: half a second of a short build
-    args = [
-        *args,
-        *([] if manifest is None else ["--no-write-json"]),
-        "--log-level",
-        "none",
-        "--log-level-file",
-        "info",
-    ]
+    # each line that it prints or logs costs: of a short build, with its manifest ready, only what it says at the end is kept
+    log_level, more = ("info", []) if manifest is None else ("none", ["--no-write-json", "--cache-selected-only"])
+    args = [*args, *more, "--log-level", "none", "--log-level-file", log_level]
     if nodes is not None:
         args += [
             "--indirect-selection",

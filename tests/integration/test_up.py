@@ -333,15 +333,16 @@ def test_after_a_kill_of_everything_the_queue_moves_again_and_a_stop_leaves_no_p
     wait_until(lambda: _answers(up.port), "pages again")
     up.reaches(busy, "SUCCESS")
 
-    with pytest.raises(subprocess.CalledProcessError):  # a second one over the same home
-        subprocess.run(
-            [sys.executable, "-m", "pipeline.cli", "up", "--port", str(free_port())],
-            cwd=ROOT,
-            env={**os.environ, "LEADTRAIL_HOME": str(up.home)},
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
+    second = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "up", "--port", str(free_port())],
+        cwd=ROOT,
+        env={**os.environ, "LEADTRAIL_HOME": str(up.home)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert second.returncode == 1
+    assert f"already (process {up.process.pid})" in second.stderr, "two daemons would start everything twice"
 
     (up.home / "wake").unlink()
     up.reaches(up.launch("sleeping"), "STARTED")

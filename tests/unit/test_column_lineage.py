@@ -45,3 +45,10 @@ def test_lineage_is_worked_out_once_for_each_version_of_the_sql(tmp_path: Path) 
     kept.write_text('{"id": [["staging.kept", "id"]]}')
     assert read(sql, tmp_path) == {"id": [("staging.kept", "id")]}
     assert read(sql + " ", tmp_path) == {"id": [("staging.base_b__y", "id")]}
+
+
+def test_a_build_that_only_counts_further_reads_nothing_off_again(tmp_path: Path) -> None:
+    sql = 'select id from "warehouse"."staging"."base_a__x" where build > {}'
+    read(sql.format(17), tmp_path)
+    read(sql.format(18), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
