@@ -300,3 +300,175 @@ rule_replays = Table(
     Column("to_at", String, nullable=False),
     Column("summary", Text, nullable=False),  # JSON of counts; no personal data
 )
+
+# ---- what clients see, and who may say so ----
+
+# One version of what a client may come to read about one period. Its words and figures never change: an edit is a new version.
+summaries = Table(
+    "summaries",
+    metadata,
+    Column("summary_id", String, primary_key=True),
+    Column("idempotency_key", String, nullable=False),  # what it was made of: the same facts make no second draft
+    Column("client_id", String, nullable=False),
+    Column("kind", String, nullable=False),  # week | month
+    Column("period_start", String, nullable=False),  # day, on the client's clock
+    Column("period_end", String, nullable=False),  # the day after its last
+    Column("version", Integer, nullable=False),  # of this client and period: 1, 2, ...
+    Column("content", Text, nullable=False),  # JSON, see pipeline.client_safe.document
+    Column("figures", Text, nullable=False),  # JSON, likewise
+    Column("sources", Text, nullable=False),  # JSON: each source's state and "data until"
+    Column("query_hash", String, nullable=False),  # of the models the figures were read from
+    Column("snapshot_hash", String, nullable=False),  # of the rows they were read from
+    Column("template_version", String, nullable=False),
+    Column("redaction_version", String, nullable=False),
+    Column("bound_hash", String, nullable=False),  # over all of the above: what an approval approves
+    Column("made_by", String, nullable=False),  # rule | ai | person
+    Column("author", String, nullable=False),  # may not approve it
+    Column("based_on", String),  # the version that was edited
+    Column(
+        "findings", Text, nullable=False
+    ),  # JSON: what blocks it (a wrong figure, personal data left), by finding id
+    Column("created_at", String, nullable=False),
+    Column("expires_at", String, nullable=False),  # unreviewed by then it is expired; never approved
+    Column("owner", String, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("status", String, nullable=False),  # see pipeline.store.summaries.STATUSES
+    Column("status_at", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("recovery_rule", Text, nullable=False),
+    Column("publish_at", String),  # approved: when it can no longer be undone
+    UniqueConstraint("idempotency_key", name="summaries_once"),
+)
+Index("summaries_of_client", summaries.c.client_id, summaries.c.kind, summaries.c.period_start)
+Index("summaries_in", summaries.c.status)
+
+# Who decided what about a version, in order. Only ever added to.
+summary_log = Table(
+    "summary_log",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("summary_id", String, nullable=False),
+    Column("client_id", String, nullable=False),
+    Column("at", String, nullable=False),
+    Column("who", String, nullable=False),
+    Column(
+        "what", String, nullable=False
+    ),  # drafted | blocked | cleared | commented | edited | approved | undone | rejected | ...
+    Column("reason", Text, nullable=False),
+    Column("bound_hash", String, nullable=False),  # what they had before them
+)
+Index("summary_log_of_summary", summary_log.c.summary_id)
+
+# What clients read, and nothing else of ours. One row per publication; its words stay as they were approved.
+publications = Table(
+    "publications",
+    metadata,
+    Column("publication_id", String, primary_key=True),
+    Column("client_id", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("period_start", String, nullable=False),
+    Column("period_end", String, nullable=False),
+    Column("standing", String),  # client|kind|period_start while it is the one that is shown
+    Column("summary_id", String, nullable=False),
+    Column("bound_hash", String, nullable=False),
+    Column("content", Text, nullable=False),  # JSON: the approved words and figures
+    Column("sources", Text, nullable=False),
+    Column("approved_by", String, nullable=False),
+    Column("published_at", String, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("status", String, nullable=False),  # published | in_re_review | revoked | replaced
+    Column("status_at", String, nullable=False),
+    Column("reason", Text, nullable=False),  # in words a client may read
+    Column("recovery_rule", Text, nullable=False),
+    UniqueConstraint("standing", name="publications_standing_once"),
+)
+Index("publications_of_client", publications.c.client_id, publications.c.status)
+
+publication_views = Table(
+    "publication_views",
+    metadata,
+    Column("publication_id", String, primary_key=True),
+    Column("account_id", String, primary_key=True),
+    Column("client_id", String, nullable=False),
+    Column("first_at", String, nullable=False),
+    Column("last_at", String, nullable=False),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account_id", String, primary_key=True),
+    Column("email", String, nullable=False),  # lower case
+    Column("name", String, nullable=False),
+    Column("role", String, nullable=False),  # admin | client_success | analyst | client
+    Column(
+        "clients", Text, nullable=False
+    ),  # JSON: ids of the clients they may see, or ["*"]; of role client exactly one
+    Column("password_hash", String),  # argon2; null: signs in elsewhere, or by link
+    Column("created_at", String, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("disabled_at", String),
+    UniqueConstraint("email", name="accounts_email_once"),
+)
+
+# Who is signed in. The token itself is only in their browser.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", String, primary_key=True),
+    Column("realm", String, nullable=False),  # desk | portal
+    Column("account_id", String, nullable=False),
+    Column("csrf", String, nullable=False),
+    Column("created_at", String, nullable=False),
+    Column("last_seen_at", String, nullable=False),
+    Column("expires_at", String, nullable=False),
+)
+Index("sessions_of_account", sessions.c.account_id)
+
+# Links that sign a client in, once.
+login_links = Table(
+    "login_links",
+    metadata,
+    Column("token_hash", String, primary_key=True),
+    Column("account_id", String, nullable=False),
+    Column("created_at", String, nullable=False),
+    Column("expires_at", String, nullable=False),
+    Column("used_at", String),
+)
+
+login_attempts = Table(
+    "login_attempts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", String, nullable=False),
+    Column("realm", String, nullable=False),
+    Column("account", String, nullable=False),  # keyed hash of what was typed
+    Column("address", String, nullable=False),  # keyed hash of where it came from
+    Column("outcome", String, nullable=False),  # ok | wrong | throttled
+)
+Index("login_attempts_by_account", login_attempts.c.account, login_attempts.c.at)
+Index("login_attempts_by_address", login_attempts.c.address, login_attempts.c.at)
+
+# What `leadtrail verify` saw.
+verifications = Table(
+    "verifications",
+    metadata,
+    Column("verification_id", String, primary_key=True),
+    Column("at", String, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("ok", Integer, nullable=False),
+    Column("checks", Text, nullable=False),  # JSON: name, state, what was seen, what to do
+    Column("took_seconds", Integer, nullable=False),
+)
+
+# Who was erased: a keyed hash of each identifier, so that nothing of them comes in again.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("client_id", String, primary_key=True),
+    Column("identifier_hash", String, primary_key=True),
+    Column("erased_at", String, nullable=False),
+    Column("erased_by", String, nullable=False),
+    Column("evidence", Text, nullable=False),  # JSON of counts; no personal data
+)
