@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.warehouse.land import END, LEADS_PER_MONTH, MONTHS, SEED
+from pipeline.directory import write_directory
 
 ROOT = Path(__file__).parent.parent.parent
 KEPT = ROOT / ".leadtrail-bench" / "warehouse"
@@ -37,7 +39,7 @@ def make_home(home: Path, parts: int) -> int:
             linked.parent.mkdir(parents=True, exist_ok=True)
             os.link(segment, linked)
             records += pq.read_metadata(segment).num_rows
-    for name in ("clients.parquet", "connections.parquet"):
+    for name in _directory(folders[0]):
         rows = pa.concat_tables([pq.read_table(folder / "directory" / name) for folder in folders])
         pq.write_table(rows, home / "directory" / name)
     return records
@@ -46,9 +48,20 @@ def make_home(home: Path, parts: int) -> int:
 def _part(number: int) -> Path:
     folder = KEPT / f"part-{number}"
     done, made_of = folder / "done", f"{SEED} {END.date()} {MONTHS} months, {LEADS_PER_MONTH} leads"
-    if not done.exists() or done.read_text() != made_of:
+    if not done.exists() or done.read_text() != made_of or _directory(folder) != _directory_today():
         first, clients = str(number * CLIENTS), str(CLIENTS)
         command = [sys.executable, "-m", "bench.warehouse.land"]
         subprocess.run([*command, "--folder", folder, "--first", first, "--clients", clients], cwd=ROOT, check=True)
         done.write_text(made_of)
     return folder
+
+
+def _directory(folder: Path) -> dict[str, pa.Schema]:
+    return {file.name: pq.read_schema(file) for file in sorted((folder / "directory").glob("*.parquet"))}
+
+
+def _directory_today() -> dict[str, pa.Schema]:
+    """What dbt expects of a directory; a part that was made before it grew a file or a column is made again."""
+    with tempfile.TemporaryDirectory() as empty:
+        write_directory(Path(empty) / "directory", [], {})
+        return _directory(Path(empty))
