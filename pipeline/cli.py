@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from pipeline.accounts_commands import accounts_app
 from pipeline.clients import ClientsFileError
 from pipeline.delivery_commands import app as delivery_app
 from pipeline.holds_commands import holds_app, incidents_app
@@ -43,6 +44,7 @@ app.add_typer(rules_app, name="rules")
 app.add_typer(templates_app, name="templates")
 app.add_typer(holds_app, name="holds")
 app.add_typer(incidents_app, name="incidents")
+app.add_typer(accounts_app, name="accounts")
 app.add_typer(delivery_app)
 app.command("replay")(replay_command)
 out, err = Console(), Console(stderr=True)
@@ -65,6 +67,7 @@ def main() -> None:
     from pipeline.follow_up.template_book import NotAllowed
     from pipeline.identity_decisions import NotDecided
     from pipeline.imports import ImportFailed
+    from pipeline.store.accounts import AccountProblem
     from pipeline.store.engine import StoreProblem
     from pipeline.store.sealed import KeyProblem
     from pipeline.supervisor import AlreadyUp, DidNotStart
@@ -79,6 +82,7 @@ def main() -> None:
     try:
         app()
     except (
+        AccountProblem,
         AlreadyUp,
         AnotherTown,
         BuildFailed,
