@@ -130,6 +130,17 @@ def approved_before(connection: Connection, row: RowMapping) -> RowMapping | Non
     return connection.execute(found).mappings().first()
 
 
+def approver_of(connection: Connection, summary_id: str) -> str:
+    """Who approved it last."""
+    found = (
+        select(summary_log.c.who)
+        .where(summary_log.c.summary_id == summary_id, summary_log.c.what == "approved")
+        .order_by(summary_log.c.seq.desc())
+        .limit(1)
+    )
+    return str(connection.execute(found).scalar_one())
+
+
 def decided(connection: Connection) -> list[RowMapping]:
     """Versions that rest on an approval: what a change of figures would void."""
     found = select(summaries).where(summaries.c.status.in_(["approved", "published"]))
