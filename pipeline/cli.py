@@ -21,6 +21,7 @@ from pipeline.clients import ClientsFileError
 from pipeline.delivery_commands import app as delivery_app
 from pipeline.holds_commands import holds_app, incidents_app
 from pipeline.office import Office
+from pipeline.portal_commands import portal_app
 from pipeline.replay_command import replay_command
 from pipeline.rules_commands import rules_app
 from pipeline.settings import Settings
@@ -45,6 +46,7 @@ app.add_typer(templates_app, name="templates")
 app.add_typer(holds_app, name="holds")
 app.add_typer(incidents_app, name="incidents")
 app.add_typer(accounts_app, name="accounts")
+app.add_typer(portal_app, name="portal")
 app.add_typer(delivery_app)
 app.command("replay")(replay_command)
 out, err = Console(), Console(stderr=True)

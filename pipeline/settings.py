@@ -18,6 +18,7 @@ class Settings:
     store_url: str = ""
     key: str = ""
     public_url: str = ""
+    portal_url: str = ""
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     @classmethod
@@ -35,6 +36,7 @@ class Settings:
             store_url=env.get("LEADTRAIL_STORE_URL") or f"sqlite:///{home / 'store.db'}",
             key=env.get("LEADTRAIL_KEY", ""),
             public_url=env.get("LEADTRAIL_PUBLIC_URL", "").rstrip("/"),
+            portal_url=env.get("LEADTRAIL_PORTAL_URL", "").rstrip("/"),
             environ=env,
         )
 
@@ -71,6 +73,19 @@ class Settings:
     @property
     def logs(self) -> Path:
         return self.home / "logs"
+
+    @property
+    def portal_mail(self) -> dict[str, str]:
+        """The mail server that sends clients their links: host, port, security, username, password, from."""
+        names = {
+            "host": "LEADTRAIL_PORTAL_MAIL_HOST",
+            "port": "LEADTRAIL_PORTAL_MAIL_PORT",
+            "security": "LEADTRAIL_PORTAL_MAIL_SECURITY",
+            "username": "LEADTRAIL_PORTAL_MAIL_USERNAME",
+            "password": "LEADTRAIL_PORTAL_MAIL_PASSWORD",
+            "from": "LEADTRAIL_PORTAL_MAIL_FROM",
+        }
+        return {part: self.environ.get(name, "") for part, name in names.items()}
 
     def override(self, provider: str, option: str) -> str:
         """LEADTRAIL_<PROVIDER>_<OPTION>, e.g. the base URL that points a connector at another server."""

@@ -295,7 +295,12 @@ def _put_up(connection: Connection, row: RowMapping, approver: str, source: str,
 def _shown_figures(row: RowMapping) -> list[dict[str, str]]:
     """Of a figure a client gets its name and how it is written; not the query."""
     return [
-        {"label": figure.label, "shown": figure.shown, "data_until": figure.data_until}
+        {
+            "figure_id": figure.figure_id,
+            "label": figure.label,
+            "shown": figure.shown,
+            "data_until": figure.data_until,
+        }
         for figure in read_figures(row["figures"])
     ]
 
