@@ -434,6 +434,24 @@ def identity_forget(
 
 
 @app.command()
+def verify(
+    by: Annotated[str, typer.Option("--by", help="Whose check it is; whoever is logged in, if left out.")] = "",
+) -> None:
+    """After a change: the desk, the portal at both widths, webhooks, queue, freshness, observability, of what is running now."""
+    import getpass
+
+    from pipeline.verification.verify import verify as run
+
+    made = run(Office.from_env(), owner=by or getpass.getuser(), now=now_utc())
+    marks = {"ok": "[green]✓[/green]", "warn": "[yellow]![/yellow]", "problem": "[red]✗[/red]"}
+    _tell([(marks[one.level], one.what, one.found, one.fix) for one in made.findings])
+    said = "Verified" if made.ok else "NOT verified"
+    out.print(f"{said} by {made.owner} at {made.at[:16]} UTC, {made.took_seconds} s ({made.verification_id}).")
+    if not made.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
     """Versions, settings, connections, locks, freshness: each problem with its fix."""
     from pipeline.doctor import examine

@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -44,8 +44,8 @@ class Finding:
     fix: str = ""
 
 
-def examine(settings: Settings, *, now: datetime) -> list[Finding]:
-    """All findings. A check that itself breaks is a finding too, never a crash."""
+def examine(settings: Settings, *, now: datetime, only: Collection[str] = ()) -> list[Finding]:
+    """All findings, or those of the named checks. A check that itself breaks is a finding too, never a crash."""
     office = Office(settings)
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("versions", _versions),
@@ -62,6 +62,8 @@ def examine(settings: Settings, *, now: datetime) -> list[Finding]:
     ]
     findings: list[Finding] = []
     for name, check in checks:
+        if only and name not in only:
+            continue
         try:
             findings += check()
         except (ClientsFileError, KeyProblem, StoreProblem) as error:  # they say themselves what to do
