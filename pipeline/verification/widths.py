@@ -30,7 +30,16 @@ def portal_widths(url: str, cookie: str) -> Iterator[Finding]:
             for width, (across, down) in WIDTHS.items():
                 context = chromium.new_context(viewport={"width": across, "height": down})
                 context.add_cookies(
-                    [{"name": name, "value": value, "url": url, "secure": True, "httpOnly": True, "sameSite": "Lax"}]
+                    [
+                        {
+                            "name": name,
+                            "value": value,
+                            "url": url.replace("http:", "https:"),
+                            "secure": True,
+                            "httpOnly": True,
+                            "sameSite": "Lax",
+                        }
+                    ]
                 )
                 page = context.new_page()
                 complaints: list[str] = []

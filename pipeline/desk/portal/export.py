@@ -51,7 +51,8 @@ def _write(folder: Path, listed: list[Shown], name: str) -> None:
     for shown in listed:
         page = templates.get_template("summary.html").render(name=name, shown=shown, back="index.html")
         (folder / f"{shown.publication_id}.html").write_text(page)
-    shutil.copy(HERE / "static" / "portal.css", folder)
+    for file in (HERE / "static").iterdir():
+        shutil.copy(file, folder)
 
 
 def _put_in_place(made: Path, place: Path) -> None:
