@@ -139,9 +139,11 @@ sums as (
         count(*) as events,
         max(case when not events.is_minor and not {{ sent_by_machine('events.') }}
             then events.occurred_at end) as last_touch_at,
-        max(case when events.event_type = 'opted_out' and events.contact_method = 'text' then events.occurred_at end) as text_opted_out_at,
-        max(case when events.event_type = 'opted_in' and events.contact_method = 'text' then events.occurred_at end) as text_opted_in_at,
-        max(case when events.event_type = 'opted_out' and events.contact_method = 'email' then events.occurred_at end) as email_opted_out_at
+        {%- for way in ['text', 'email'] %}
+        max(case when events.event_type = 'opted_out' and events.contact_method = '{{ way }}' then events.occurred_at end) as {{ way }}_opted_out_at,
+        max(case when events.event_type = 'opted_in' and events.contact_method = '{{ way }}' then events.occurred_at end) as {{ way }}_opted_in_at
+        {{- ',' if not loop.last }}
+        {%- endfor %}
     from events
     inner join openings on events.lead_id = openings.lead_id
     group by events.lead_id
@@ -221,7 +223,7 @@ final as (
         coalesce(latest.consent_event_id, first_enquiries.event_id) as text_consent_event_id,
         coalesce(latest.consent_at, case when timed.has_enquiry then timed.opened_at end) as text_consent_at,
         timed.text_opted_out_at is not null and coalesce(timed.text_opted_in_at, cast('1970-01-01' as timestamp)) <= timed.text_opted_out_at as is_text_opted_out,
-        timed.email_opted_out_at is not null as is_email_opted_out,
+        timed.email_opted_out_at is not null and coalesce(timed.email_opted_in_at, cast('1970-01-01' as timestamp)) <= timed.email_opted_out_at as is_email_opted_out,
         latest.staff as owner_id,
         timed.first_automatic_response_at,
         {{ epoch_seconds('timed.first_automatic_response_at') }} - {{ epoch_seconds('timed.opened_at') }} as automatic_response_seconds,
