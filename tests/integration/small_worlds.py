@@ -218,6 +218,13 @@ PAYLOADS: Mapping[str, Callable[[int, Version], dict[str, Any]]] = {
             },
         ],
     },
+    "mail.events": lambda n, v: {
+        "event": ("received", "unsubscribed", "resubscribed")[v.choice],
+        "at": _at(v, 8),
+        "address": EMAILS[v.email] or "cy@example.com",
+        "text": "STOP" if v.links else "Yes please",
+        "automatic": v.deleted,
+    },
     "quickbooks.customers": lambda n, v: {
         "Id": str(n),
         "DisplayName": _full_name(v),

@@ -187,6 +187,7 @@ SEEN = {
     "aliases": "select alias_id, lead_id from timeline.lead_aliases",
     "events": "select client_id, event_type from timeline.fct_lead_events",
     "revenue": "select client_id, sum(revenue_cents) from intermediate.int_leads group by 1",
+    "no_emails": "select client_id, is_email_opted_out from intermediate.int_leads",
     "classes": "select identity_key, key_class from intermediate.int_keys",
     "holders": "select client_id || ' ' || stream || ' ' || record_id, person_id from intermediate.int_identity inner join "
     "intermediate.int_records using (record_uid, client_id, stream)",
@@ -300,6 +301,10 @@ def test_a_renamed_stage_gives_its_deals_another_meaning(told: Told) -> None:
 
 def test_a_deleted_payment_is_no_revenue(told: Told) -> None:
     assert [told.one(arrival, "revenue", "unpaid-story") for arrival in range(2)] == [25000, 0]
+
+
+def test_who_opts_in_to_emails_again_is_written_to_until_they_opt_out_again(told: Told) -> None:
+    assert [told.one(arrival, "no_emails", "letters-story") for arrival in range(3)] == [True, False, True]
 
 
 def test_of_two_equal_forms_the_later_goes_when_the_earlier_comes_late(told: Told) -> None:

@@ -55,6 +55,11 @@ def _customer(client: str, segment: int, **more: Any) -> Landed:
     return _record(client, "quickbooks.customers", "1", payload | more, segment)
 
 
+def _mail(client: str, number: str, event: str, at: datetime, segment: int) -> Landed:
+    payload = {"event": event, "at": at.isoformat(), "address": "ana@example.com"}
+    return _record(client, "mail.events", number, payload, segment, at=at)
+
+
 def stories() -> Iterator[Landed]:
     client = "merged-story"  # a contact ties a caller and a writer together; then its email turns out to be another
     yield call(client, "1", FIRST, ANA)
@@ -139,6 +144,12 @@ def stories() -> Iterator[Landed]:
     yield form(client, "1", FIRST + DAY, name="Ana Lopez", email="bo@example.com")
     yield call(client, "1", FIRST + DAY, ANA, segment=1)
     yield contact(client, "1", FIRST, first="Ana", last="Lopez", phone=ANA, updated_at=FIRST + 5 * DAY, segment=1)
+
+    client = "letters-story"  # a link under a mail ends them, another begins them again
+    yield form(client, "1", FIRST, email="ana@example.com")
+    yield _mail(client, "1", "unsubscribed", FIRST + DAY, 0)
+    yield _mail(client, "2", "resubscribed", FIRST + 2 * DAY, 1)
+    yield _mail(client, "3", "complained", FIRST + 3 * DAY, 2)
 
     client = "late-story"  # an older event of the same lead comes late
     yield call(client, "1", FIRST + 5 * DAY, ANA)
