@@ -25,9 +25,8 @@ def queue(engine: Engine, *, now: datetime) -> Iterator[Finding]:
     with engine.connect() as connection:
         waiting, since = connection.execute(late).one()
         held_up = connection.execute(stuck).scalar_one()
-        counts = dict(
-            connection.execute(select(outputs.c.status, func.count()).group_by(outputs.c.status)).tuples().all()
-        )
+        by_status = select(outputs.c.status, func.count().label("held")).group_by(outputs.c.status)
+        counts: dict[str, int] = {row.status: row.held for row in connection.execute(by_status)}
     if waiting or held_up:
         yield Finding(
             "problem", "queue", f"{waiting} outputs are due since {str(since)[:16]}, {held_up} were begun and left",
