@@ -25,6 +25,7 @@ class Figure:
     shown: str
     query: str  # the model it was read from, e.g. client_safe.safe_figures
     data_until: str  # UTC
+    k: int | None = None  # how many people it speaks of, at least; not shown to clients
 
 
 @dataclass(frozen=True)
