@@ -4,7 +4,7 @@
 -- compares them in every run and fails if one differs). What differs: each stream's columns are only those that are needed, intermediate results are temporary
 -- tables, connected components are a recursive CTE with USING KEY, and identifiers are unnested from one scan of each stream.
 -- Rules that decide (what is an event, whose record it is, when an episode begins) must be the same, so their expressions are.
--- Streams that no record of the town is in (imported leads, decisions about identity) are left out.
+-- Streams that no record of the town is in (imported leads, decisions about identity, e-mail events, our own outputs) are left out.
 -- {landing}, {directory} and {seeds} are folders.
 
 create macro clean(v) as case when v = '' or v like ' %' or v like '% ' or starts_with(v, chr(160)) or ends_with(v, chr(160)) then nullif(trim(v), '') else v end;
@@ -4479,12 +4479,27 @@ create table fct_lead_events as
 with identity as (
     select * from identities
 ),
+first_days as (
+    select
+        split_part(record_uid, ':', 1) as provider, split_part(record_uid, ':', 2) as stream, split_part(record_uid, ':', 3) as client_id,
+        min(first_known_at) as first_read_at
+    from known_records
+    group by all
+),
 joined as (
     select
         events.*, identity.person_id, identity.cluster_id, identity.is_spam, identity.first_known_at, identity.batch_id,
-        types.is_enquiry, types.is_minor, types.opens_lead
+        types.is_enquiry, types.is_minor,
+        types.opens_lead and not coalesce(events.event_type in ('text_sent', 'email_sent') and events.actor = 'automation', false) as opens_lead,
+        case
+            when events.occurred_at < first_days.first_read_at
+                and cast(floor(epoch(identity.first_known_at)) as bigint) - cast(floor(epoch(first_days.first_read_at)) as bigint) < 86400 then events.occurred_at
+            else greatest(events.occurred_at, identity.first_known_at)
+        end as known_at
     from events as events
     inner join identity on events.record_uid = identity.record_uid
+    left join first_days
+        on events.client_id = first_days.client_id and events.provider = first_days.provider and events.stream = first_days.stream
     inner join event_types as types on events.event_type = types.event_type
 ),
 deciding as (
@@ -4580,6 +4595,7 @@ final as (
         events.event_id,
         events.event_type,
         events.occurred_at,
+        events.known_at,
         events.received_at,
         numbered.event_number,
         cast(floor(epoch(events.occurred_at)) as bigint) - cast(floor(epoch(numbered.previous_at)) as bigint) as seconds_since_last,
@@ -4805,10 +4821,12 @@ sums as (
         sum(case when events.is_enquiry then 1 else 0 end) as enquiries,
         sum(case when events.event_type in ('call_missed', 'call_voicemail', 'call_abandoned') then 1 else 0 end) as missed_calls,
         count(*) as events,
-        max(case when not events.is_minor then events.occurred_at end) as last_touch_at,
+        max(case when not events.is_minor and not coalesce(events.event_type in ('text_sent', 'email_sent') and events.actor = 'automation', false)
+            then events.occurred_at end) as last_touch_at,
         max(case when events.event_type = 'opted_out' and events.contact_method = 'text' then events.occurred_at end) as text_opted_out_at,
         max(case when events.event_type = 'opted_in' and events.contact_method = 'text' then events.occurred_at end) as text_opted_in_at,
-        max(case when events.event_type = 'opted_out' and events.contact_method = 'email' then events.occurred_at end) as email_opted_out_at
+        max(case when events.event_type = 'opted_out' and events.contact_method = 'email' then events.occurred_at end) as email_opted_out_at,
+        max(case when events.event_type = 'opted_in' and events.contact_method = 'email' then events.occurred_at end) as email_opted_in_at
     from events
     inner join openings on events.lead_id = openings.lead_id
     group by events.lead_id
@@ -4887,7 +4905,7 @@ final as (
         coalesce(latest.consent_event_id, first_enquiries.event_id) as text_consent_event_id,
         coalesce(latest.consent_at, case when timed.has_enquiry then timed.opened_at end) as text_consent_at,
         timed.text_opted_out_at is not null and coalesce(timed.text_opted_in_at, cast('1970-01-01' as timestamp)) <= timed.text_opted_out_at as is_text_opted_out,
-        timed.email_opted_out_at is not null as is_email_opted_out,
+        timed.email_opted_out_at is not null and coalesce(timed.email_opted_in_at, cast('1970-01-01' as timestamp)) <= timed.email_opted_out_at as is_email_opted_out,
         latest.staff as owner_id,
         timed.first_automatic_response_at,
         cast(floor(epoch(timed.first_automatic_response_at)) as bigint) - cast(floor(epoch(timed.opened_at)) as bigint) as automatic_response_seconds,
