@@ -18,7 +18,12 @@ class Settings:
     store_url: str = ""
     key: str = ""
     public_url: str = ""
+    desk_url: str = ""
     portal_url: str = ""
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: str = ""
+    oidc_name: str = ""
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     @classmethod
@@ -36,7 +41,12 @@ class Settings:
             store_url=env.get("LEADTRAIL_STORE_URL") or f"sqlite:///{home / 'store.db'}",
             key=env.get("LEADTRAIL_KEY", ""),
             public_url=env.get("LEADTRAIL_PUBLIC_URL", "").rstrip("/"),
+            desk_url=env.get("LEADTRAIL_DESK_URL", "").rstrip("/"),
             portal_url=env.get("LEADTRAIL_PORTAL_URL", "").rstrip("/"),
+            oidc_issuer=env.get("LEADTRAIL_OIDC_ISSUER", "").rstrip("/"),
+            oidc_client_id=env.get("LEADTRAIL_OIDC_CLIENT_ID", ""),
+            oidc_client_secret=env.get("LEADTRAIL_OIDC_CLIENT_SECRET", ""),
+            oidc_name=env.get("LEADTRAIL_OIDC_NAME") or "your company account",
             environ=env,
         )
 

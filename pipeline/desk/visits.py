@@ -29,6 +29,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from pipeline.desk.web import SAFE, TooLarge
 from pipeline.store import sessions
 from pipeline.store.accounts import Account
+from pipeline.store.engine import only_reading
 from pipeline.store.sessions import Realm, Session
 
 log = logging.getLogger("leadtrail.pages")
@@ -60,6 +61,11 @@ class Site:
     sign_in: str = "/sign-in"
     refusals: tuple[type[Exception], ...] = ()
     shown: Mapping[str, Any] = field(default_factory=dict)  # filters and globals of its templates
+
+    @cached_property
+    def reads(self) -> Engine:
+        """The same store: looking up who is there waits for no writer."""
+        return only_reading(self.engine)
 
     @property
     def cookie(self) -> str:
@@ -145,7 +151,7 @@ class Site:
         token = request.cookies.get(self.cookie)
         if not token:
             return None
-        with self.engine.connect() as connection:
+        with self.reads.connect() as connection:
             session = sessions.find(connection, token, self.realm, now)
         if session is not None and sessions.is_stale(session, now):
             with self.engine.begin() as connection:
@@ -211,9 +217,9 @@ class Visit:
         asked = self.form.get("page") or self.asked("page")
         return min(max(int(asked), 1), LAST_PAGE) if asked.isascii() and asked.isdecimal() and len(asked) < 9 else 1
 
-    def render(self, template: str, status: int = 200, **shown: Any) -> Response:
+    def render(self, template: str, code: int = 200, /, **shown: Any) -> Response:
         words = self.site.templates.get_template(template).render(visit=self, **shown)
-        return HTMLResponse(words, status)
+        return HTMLResponse(words, code)
 
     def go(self, path: str, done: str = "") -> Response:
         """To another page, after something was done. `done` names one of the sentences of the templates."""

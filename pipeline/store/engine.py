@@ -41,10 +41,15 @@ def open_store(url: str) -> Engine:
         ) from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _sqlite_settings)
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        event.listen(engine, "begin", _sqlite_begin)
     if _revision(engine) != HEAD:
         _migrate(engine)
     return engine
+
+
+def only_reading(engine: Engine) -> Engine:
+    """The same store for whoever changes nothing: in SQLite it then waits for no writer."""
+    return engine.execution_options(only_reads=True)
 
 
 def stamp(now: datetime) -> str:
@@ -80,6 +85,11 @@ def _add(table: Table, dialect: str) -> Any:
 
 def _insert(table: Table, dialect: str) -> Any:
     return (sqlite if dialect == "sqlite" else postgresql).insert(table)
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    reads = connection.get_execution_options().get("only_reads")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _sqlite_settings(connection: Any, _: Any) -> None:
