@@ -347,7 +347,7 @@ def lift_opt_out(
 @audit_app.command("verify")
 def verify(as_json: AsJson = False) -> None:
     """Check that no row of the audit log was changed, left out or put in; name the first that was."""
-    count, broken = audit_store.verify(Office.from_env().engine)
+    count, broken = Office.from_env().audit()
     if as_json:
         _json(
             {

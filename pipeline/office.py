@@ -18,9 +18,12 @@ from pipeline.directory import write_directory
 from pipeline.follow_up.export import rule_rows
 from pipeline.follow_up.hold_export import hold_rows
 from pipeline.settings import Settings
+from pipeline.store import audit
+from pipeline.store.audit import BrokenChain
+from pipeline.store.audit_heads import keep_head, verify_heads
 from pipeline.store.connections import load_states
 from pipeline.store.engine import open_store
-from pipeline.store.sealed import KeyProblem
+from pipeline.store.sealed import KeyProblem, load_key
 from pipeline.sync import sync
 from pipeline.workshop import Workshop
 
@@ -96,6 +99,18 @@ class Office:
             return self.workshop.tokens(self.connections())
         except KeyProblem:
             return {}
+
+    def keep_audit_head(self, now: datetime) -> None:
+        """Note once a day, outside of the store, how far the audit log has come."""
+        keep_head(self.engine, self.settings.home, load_key(self.settings.key, self.settings.home), now)
+
+    def audit(self) -> tuple[int, BrokenChain | None]:
+        """(rows of the audit log, the first that does not hold): the chain, and the heads noted day by day."""
+        rows, broken = audit.verify(self.engine)
+        if broken is None:
+            key = load_key(self.settings.key, self.settings.home)
+            broken = verify_heads(self.engine, self.settings.home, key)[1]
+        return rows, broken
 
     def webhook_connectors(self) -> Mapping[tuple[str, str], Callable[[], Sequence[Connector]]]:
         """How to make each connection's connectors, by the clients file and the secrets as they are now; for the intake."""

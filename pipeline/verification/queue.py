@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine, func, select
 
 from pipeline.doctor import Finding
-from pipeline.store import audit
+from pipeline.office import Office
 from pipeline.store.engine import stamp
 from pipeline.store.schema import outputs
 
@@ -43,8 +43,8 @@ def queue(engine: Engine, *, now: datetime) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def sealed_log(engine: Engine) -> Iterator[Finding]:
-    rows, broken = audit.verify(engine)
+def sealed_log(office: Office) -> Iterator[Finding]:
+    rows, broken = office.audit()
     if broken:
         yield Finding(
             "problem", "audit", f"row {broken.seq}: {broken.problem}", "Somebody changed the log. Keep the file."

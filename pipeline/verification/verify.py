@@ -72,7 +72,7 @@ def _findings(office: Office, now: datetime) -> Iterator[Finding]:
         yield from _outside(office, addresses, now)
     yield from _guarded("queue", lambda: queue(office.engine, now=now))
     yield from examine(office.settings, now=now, only=FRESHNESS)
-    yield from _guarded("audit", lambda: sealed_log(office.engine))
+    yield from _guarded("audit", lambda: sealed_log(office))
 
 
 def _outside(office: Office, at: Addresses, now: datetime) -> Iterator[Finding]:

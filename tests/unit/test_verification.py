@@ -55,17 +55,6 @@ def test_what_was_begun_and_left_is_a_problem(engine: Engine) -> None:
     assert levels(list(queue(engine, now=NOW))) == ["problem"]
 
 
-def test_a_changed_log_is_a_problem_and_names_its_row(engine: Engine) -> None:
-    for n in range(3):
-        with engine.begin() as connection:
-            audit.note(connection, "ann", "did", f"thing {n}", {}, NOW)
-    assert levels(list(sealed_log(engine))) == ["ok"]
-    with engine.begin() as connection:
-        connection.execute(update(audit_log).where(audit_log.c.seq == 2).values(actor="ben"))
-    [broken] = sealed_log(engine)
-    assert (broken.level, broken.found[:5]) == ("problem", "row 2")
-
-
 @pytest.fixture
 def office(tmp_path: Path) -> Office:
     (tmp_path / "clients.yaml").write_text(
@@ -73,6 +62,17 @@ def office(tmp_path: Path) -> Office:
         "    connections:\n      forms:\n        signing_key: ${ACME_FORMS_KEY}\n"
     )
     return Office(Settings.from_env({"LEADTRAIL_HOME": str(tmp_path), "ACME_FORMS_KEY": "k" * 32}))
+
+
+def test_a_changed_log_is_a_problem_and_names_its_row(office: Office) -> None:
+    for n in range(3):
+        with office.engine.begin() as connection:
+            audit.note(connection, "ann", "did", f"thing {n}", {}, NOW)
+    assert levels(list(sealed_log(office))) == ["ok"]
+    with office.engine.begin() as connection:
+        connection.execute(update(audit_log).where(audit_log.c.seq == 2).values(actor="ben"))
+    [broken] = sealed_log(office)
+    assert (broken.level, broken.found[:5]) == ("problem", "row 2")
 
 
 def test_a_house_in_which_nothing_runs_is_not_verified_and_that_is_kept_with_its_owner(office: Office) -> None:
