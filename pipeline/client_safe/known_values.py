@@ -75,8 +75,10 @@ class KnownValues:
         if all(word in TRADE for word in words) or not words:
             return None  # what a caller screen shows instead of a name
         if len(words) > 1:
-            ways = [words, words[::-1], [words[-1], *words[:-1]], [words[0], words[-1]], [words[-1], words[0]]]
+            ways = [words[i:] + words[:i] for i in range(len(words))]  # "Cruz, Ana de la" as well
+            ways += [[words[0], words[-1]], [words[-1], words[0]], *([words[1:]] if len(words) > 2 else [])]
             self.values.update({"".join(way): "name" for way in ways if len("".join(way)) > 3})
+        self.values.update({key(part): "name" for part in name.split() if re.search(r"\w[’']\w{3}", part)})  # O'Brien
         if len(words) <= 4:  # longer ones are firms
             self.name_parts |= {word for word in words if len(word) > 1 and word not in TRADE}
         return None
@@ -102,6 +104,8 @@ class KnownValues:
         if not found:
             return
         words = [word.folded for word in as_written(found[2].split(",")[0]) if word.folded not in _DIRECTIONS]
+        if len(words) > 1 and words[0].isdigit():  # 12th
+            words[:2] = [words[0] + words[1]]
         if not words:
             return
         self.values.update({found[1] + direction + words[0]: "address" for direction in ("", *_DIRECTIONS)})

@@ -17,7 +17,7 @@ from pipeline.client_safe.hits import Hit, apart
 from pipeline.client_safe.known_values import SHORT_NUMBER, STREET_KINDS, KnownValues
 from pipeline.client_safe.personal_patterns import patterns
 from pipeline.client_safe.spelling import Word, as_spoken, as_written, runs
-from pipeline.client_safe.unseen_names import unseen_names
+from pipeline.client_safe.unseen_names import starts_here, unseen_names
 from pipeline.client_safe.vocabulary import TRADE, common_words, names_text, names_that_are_words
 
 _REFERENCE = frozenset(
@@ -119,7 +119,8 @@ def _to_end_of_street(words: list[Word], last: int) -> int:
 def _short_orders(text: str, words: list[Word], known: KnownValues) -> Iterator[Hit]:
     """1004 is a count, invoice 1004 is somebody's."""
     for joined, first, last in runs(words, text, SHORT_NUMBER):
-        if joined in known.orders and first and words[first - 1].folded in _REFERENCE:
+        said = first and words[first - 1].folded in _REFERENCE
+        if said and joined in known.orders and not _is_count(text, words[first], words[last]):
             yield Hit(words[first].start, words[last].end, "order number")
 
 
@@ -130,8 +131,7 @@ def _parts_of_names(text: str, words: list[Word], known: KnownValues) -> Iterato
             continue
         capital = text[word.start].isupper()
         ordinary = word.folded in names_that_are_words() or word.folded in common_words() or len(word.folded) < 4
-        before = text[: word.start].rstrip(" \"'“‘")
-        starts = not before or before[-1] in ".!?:;•–—\n("
+        starts = starts_here(text, word.start)
         beside = i + 1 < len(words) and words[i + 1].folded in known.name_parts
         if not ordinary or (capital and (beside or not starts)):
             yield Hit(word.start, word.end, "name")

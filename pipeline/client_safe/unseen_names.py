@@ -13,9 +13,8 @@ from pipeline.client_safe.spelling import Word, as_written
 from pipeline.client_safe.vocabulary import TRADE, common_words, names, names_that_are_words
 
 _TITLES = frozenset("mr mrs ms mx miss dr sir madam señor señora".split())  # noqa: SIM905
-_STARTS = re.compile(
-    r"(?:^|[.!?:;•–—*\"“(\[/|]|\s-)\s*[\"“'‘(]?$"
-)  # what a sentence, a list item or a cell begins after
+# what a sentence, a list item or a cell begins after; "Mr." and "A." end none
+_STARTS = re.compile(r"(?:^|(?<!\b[A-Za-z])(?<!\b[DM][rsx])(?<!\bMrs)\.|[!?:;•–—*\"“(\[/|\n]|\s-)\s*[\"“'‘(]?$")
 _TOGETHER = re.compile(r"^(?:[ \u00a0'’\-]|, ?|\. ?)?$")  # what stands between the parts of one name
 
 
@@ -25,6 +24,11 @@ def unseen_names(text: str, allowed: Collection[str]) -> Iterator[Hit]:
         for first, last in _names(line, allowed):
             yield Hit(start + first, start + last, "what looks like a name", is_sure=False)
         start += len(line) + 1
+
+
+def starts_here(text: str, at: int) -> bool:
+    """Does a sentence, or something like one, start at this place? Then a capital says nothing."""
+    return bool(_STARTS.search(text, 0, at))
 
 
 def _names(line: str, allowed: Collection[str]) -> Iterator[tuple[int, int]]:
@@ -61,11 +65,13 @@ def _tells(line: str, words: list[Word], i: int, is_title: bool, allowed: Collec
     if word.folded in names():
         return True
     if (
-        not line[word.start].isupper()
-        or is_title
-        or word.folded in common_words()
-        or _STARTS.search(line[: word.start])
+        i
+        and len(words[i - 1].folded) == 1
+        and line[words[i - 1].end : word.start] == ". "
+        and line[word.start].isupper()
     ):
+        return True  # "A. Cooper"
+    if not line[word.start].isupper() or is_title or word.folded in common_words() or starts_here(line, word.start):
         return False
     shout = line[word.start : word.end].isupper()
     return not (shout and len(word.folded) <= 4 and word.folded not in names_that_are_words())
