@@ -78,9 +78,10 @@ def _stages(version: Version) -> list[dict[str, str]]:
 def _money(version: Version, key: str, number: int) -> dict[str, Any]:
     return {
         "Id": str(number),
-        "CustomerRef": {"value": str(version.links[0] if version.links else 0), "name": _full_name(version)},
+        "CustomerRef": {"value": str(version.links[0]), "name": _full_name(version)} if version.links else None,
         "TotalAmt": (100, 250, 0)[version.choice],
         "Balance": (100, 0, 0)[version.choice],
+        "CurrencyRef": {"value": ("USD", "USD", "USD", "CAD")[version.phone]},
         "PrivateNote": "Voided" if version.choice == 2 else None,
         "TxnStatus": ("Pending", "Accepted", "Rejected")[version.choice] if key == "estimate" else None,
         "BillEmail": {"Address": EMAILS[version.email]},

@@ -1,15 +1,16 @@
 """Building on what is there gives the same rows as building from nothing, whatever arrives, split and ordered however.
 
 Each example is a batch of small worlds, one client each, that land in a few arrivals. dbt builds after each; then everything is
-built anew from landing, and every table that builds on must hold the same rows. `make soak` tries many more worlds.
+built anew from landing, and every table that builds on must hold the same rows. What was built on must also give every cent of
+the books to a channel, by every model. `make soak` tries many more worlds.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -37,6 +38,18 @@ BUILT_ON = (
     "config.incremental_strategy:touched_records",
     "config.materialized:connected_components",
 )
+MONEY = (
+    "int_unowned_money",
+    "int_channel_shares",
+    "int_data_driven_credit",
+    "attribution_models",
+    "attribution_by_channel",
+)
+MONEY_VIEWS = ("fct_attribution_credit",)
+MONEY_TESTS = (
+    "revenue_of_each_model_is_what_quickbooks_holds_to_the_cent",
+    "credit_of_a_conversion_sums_to_one_and_its_revenue_to_what_was_paid",
+)
 MOST_WORLDS = 40
 ARRIVALS = 3
 
@@ -47,6 +60,7 @@ class Home:
 
     settings: Settings
     empty: Path
+    money_tests: Mapping[str, str]  # name -> query for what is wrong
 
     def forget(self) -> None:
         shutil.rmtree(self.settings.landing, ignore_errors=True)
@@ -69,17 +83,25 @@ class Home:
         )
         assert result.success, [node.message for node in result.result or []] or result.exception
 
-    def build_news(self, kinds: Collection[str], *, full_refresh: bool = False) -> None:
+    def build_news(self, kinds: Collection[str], *also: str, full_refresh: bool = False) -> None:
         """The base models of these streams, and everything that builds on them."""
         bases = [f"base_{kind.replace('.', '__')}" for kind in sorted(kinds)]
-        self.build(*bases, *BUILT_ON, full_refresh=full_refresh)
+        self.build(*bases, *BUILT_ON, *also, full_refresh=full_refresh)
+
+    def wrong_money(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name, query in self.money_tests.items():
+            for row in self.rows(query):
+                found.setdefault(_client_in(row), []).append(f"{name}: {row}")
+        return found
 
     def compared_with_new(self, kinds: Collection[str]) -> dict[str, list[str]]:
+        """Client -> what is wrong with its money, and the rows that only building on gives or only building anew."""
+        found = self.wrong_money()
         grown = self.settings.home / "grown.duckdb"
         self.settings.warehouse.rename(grown)
         shutil.copy(self.empty, self.settings.warehouse)
-        self.build_news(kinds, full_refresh=True)
-        found: dict[str, list[str]] = {}
+        self.build_news(kinds, *MONEY, full_refresh=True)
         with duckdb.connect(":memory:") as both:
             both.execute(
                 f"attach '{grown}' as grown (read_only); attach '{self.settings.warehouse}' as anew (read_only)"
@@ -94,13 +116,17 @@ class Home:
                         f"select * from {side}.{schema}.{table} except all select * from {other}.{schema}.{table}"
                     )
                     for row in result.fetchall():
-                        client = re.search(r"w\d+|[a-z]+-story", str(row))
-                        found.setdefault(client[0] if client else "?", []).append(f"{table}, {side} only: {row}")
+                        found.setdefault(_client_in(row), []).append(f"{table}, {side} only: {row}")
         return found
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
         with duckdb.connect(str(self.settings.warehouse), read_only=True) as warehouse:
             return warehouse.execute(query).fetchall()
+
+
+def _client_in(row: tuple[object, ...]) -> str:
+    client = re.search(r"w\d+|[a-z]+-story", str(row))
+    return client[0] if client else "?"
 
 
 @pytest.fixture(scope="module")
@@ -121,21 +147,22 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         clients.append({**clients[0], "client_id": story, "name": story})
     (folder / "directory").mkdir()
     pq.write_table(pa.Table.from_pylist(clients), folder / "directory" / "clients.parquet")
-    made = Home(Settings.from_env({"LEADTRAIL_HOME": str(folder)}), folder / "empty.duckdb")
+    made = Home(Settings.from_env({"LEADTRAIL_HOME": str(folder)}), folder / "empty.duckdb", {})
     drop_warehouse(made.settings)
-    made.build(*(f"+{one}" for one in BUILT_ON), "lead_aliases")
+    made.build(*(f"+{one}" for one in BUILT_ON), *MONEY, *MONEY_VIEWS, "lead_aliases")
     shutil.copy(made.settings.warehouse, made.empty)
-    return made
+    compiled = run_dbt(made.settings, ["compile", "--no-write-json", "--select", *MONEY_TESTS])
+    return replace(made, money_tests={one.node.name: one.node.compiled_code for one in compiled.result})
 
 
 def differences(home: Home, batch: Sequence[World], *, arrivals: int = ARRIVALS) -> dict[str, list[str]]:
-    """Client -> the rows that only building on gives, and those that only building from nothing gives."""
     home.forget()
     everything = [record for number, world in enumerate(batch) for record in landed(f"w{number}", world)]
     for arrival in range(arrivals):
         news = [record for record in everything if record.segment == arrival]
         land(home.settings.home, news)
-        home.build_news({f"{record.provider}.{record.stream}" for record in news})
+        last = MONEY if arrival == arrivals - 1 else ()
+        home.build_news({f"{record.provider}.{record.stream}" for record in news}, *last)
     return home.compared_with_new(streams(batch))
 
 
@@ -230,7 +257,7 @@ def told(home: Home) -> Told:
     home.build_news(kinds)
     left = {log: sum(count for (count,) in home.rows(f"select count(*) from landing.touched_{log}")) for log in LOGS}
     land(home.settings.home, [call("merged-story", "9", FIRST + 8 * DAY, ANA)])
-    home.build("base_callrail__calls", *(f"base_callrail__calls+,{one}" for one in BUILT_ON))
+    home.build("base_callrail__calls", *(f"base_callrail__calls+,{one}" for one in BUILT_ON), *MONEY)
     clusters = home.rows("select distinct touched from landing.touched_clusters")
     return Told(seen, home.compared_with_new(kinds), touched, left, clusters)
 
