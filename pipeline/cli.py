@@ -185,6 +185,27 @@ def intake(
 
 
 @app.command()
+def desk(
+    port: Annotated[int, typer.Option(help="The desk's port.")] = 8920,
+    portal_port: Annotated[int, typer.Option(help="The portal's port.")] = 8930,
+    host: Annotated[str, typer.Option(help="The address to listen on; put a TLS proxy in front.")] = "127.0.0.1",
+) -> None:
+    """Serve the desk for staff and the portal for clients, on two ports: two origins."""
+    from pipeline.desk.people import serve
+    from pipeline.store.accounts import all_accounts
+
+    office = Office.from_env()
+    office.clients()  # a mistake in the clients file is told now
+    with office.engine.connect() as connection:
+        has_staff = any(one.is_staff and not one.disabled_at for one in all_accounts(connection))
+    out.print(f"Desk   {office.settings.desk_url or f'http://{host}:{port}'}")
+    out.print(f"Portal {office.settings.portal_url or f'http://{host}:{portal_port}'}")
+    if not has_staff:
+        _complain("Nobody can sign in yet. `leadtrail accounts add EMAIL --role admin`.", "[yellow]![/yellow]")
+    serve(office, host=host, port=port, portal_port=portal_port)
+
+
+@app.command()
 def sync(client: ClientOption = "", provider: ProviderOption = "") -> None:
     """Pull what is new from every provider, and bring waiting webhooks to landing."""
     from pipeline.processes import NICE
@@ -484,11 +505,14 @@ def run(
 def up(
     port: Annotated[int, typer.Option(help="Dagster's port.")] = 3000,
     intake_port: Annotated[int, typer.Option(help="The intake's port.")] = 8910,
+    desk_port: Annotated[int, typer.Option(help="The desk's port.")] = 8920,
+    portal_port: Annotated[int, typer.Option(help="The portal's port.")] = 8930,
 ) -> None:
-    """Run everything that runs for long: intake, schedules, sensors, and Dagster's pages."""
-    from pipeline.up import run_everything
+    """Run everything that runs for long: intake, desk, portal, schedules, sensors, and Dagster's pages."""
+    from pipeline.up import Ports, run_everything
 
-    raise typer.Exit(run_everything(Settings.from_env(), port=port, intake_port=intake_port, console=out))
+    ports = Ports(dagster=port, intake=intake_port, desk=desk_port, portal=portal_port)
+    raise typer.Exit(run_everything(Settings.from_env(), ports=ports, console=out))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.demo_accounts import make_demo_accounts
 from pipeline.demo_rules import enable_shipped_rules
 from pipeline.office import Office
 from pipeline.settings import Settings
@@ -184,6 +185,8 @@ def run_demo(*, seed: int, clients: int, months: int, leads_per_month: int, cons
         took = time.monotonic() - began
         if ran.ok:
             _follow_up(console, town, started)
+            accounts = make_demo_accounts(Office.from_env(), now=datetime.now(UTC))
+            _step(console, f"demo accounts for the desk and the portal, with their passwords: {accounts}", started)
     _summary(console, settings, ran, pushed, took, time.monotonic() - started)
     return ran.ok
 

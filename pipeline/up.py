@@ -1,5 +1,5 @@
-"""`leadtrail up`: everything that runs for long, under one supervisor: intake, code server, run starter, Dagster's daemon and
-pages, and, in a home that `leadtrail run` made, the sandbox town, so that schedules have someone to ask."""
+"""`leadtrail up`: everything that runs for long, under one supervisor: intake, desk and portal, code server, run starter, the
+daemon and pages of Dagster, and, in a home that `leadtrail run` made, the sandbox town, so that schedules have someone to ask."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,36 @@ from rich.console import Console
 
 from pipeline.dagster_home import prepare_dagster_home
 from pipeline.demo import Town, free_port, is_free, point_at_town, sandbox_args
+from pipeline.demo_accounts import kept_in
 from pipeline.office import Office
 from pipeline.run_starter import serve
 from pipeline.settings import Settings
 from pipeline.supervisor import AlreadyUp, Service, Supervisor, listens
+from pipeline.verification.addresses import Addresses
 
 ROOT = Path(__file__).parent.parent
-HERE = "127.0.0.1"  # none of the pages has a login
+HERE = "127.0.0.1"  # Dagster's pages have no login
 OURS = "pipeline.definitions"
 Tell = Callable[[str], None]
 
 
-def run_everything(
-    settings: Settings, *, port: int, intake_port: int, console: Console, definitions: str = OURS
-) -> int:
+@dataclass(frozen=True)
+class Ports:
+    dagster: int
+    intake: int
+    desk: int
+    portal: int
+
+    def addresses(self, settings: Settings) -> Addresses:
+        return Addresses(
+            intake=f"http://{HERE}:{self.intake}",
+            desk=settings.desk_url or f"http://{HERE}:{self.desk}",
+            portal=settings.portal_url or f"http://{HERE}:{self.portal}",
+            dagster=f"http://{HERE}:{self.dagster}",
+        )
+
+
+def run_everything(settings: Settings, *, ports: Ports, console: Console, definitions: str = OURS) -> int:
     """Run until SIGTERM or SIGINT. `definitions` is the module that Dagster serves. Returns the exit status."""
 
     def tell(line: str) -> None:
@@ -41,15 +58,19 @@ def run_everything(
         supervisor.stop_on_signals()
         if left := supervisor.stop_leftovers():
             tell(f"{left} processes of a Leadtrail that was killed were ended.")
-        _check_ports(port, intake_port)
+        _check_ports(*astuple(ports))
         try:
             _prepare(supervisor, settings, tell)
-            for service in _services(settings, port=port, intake_port=intake_port, definitions=definitions):
+            for service in _services(settings, ports, definitions):
                 if not supervisor.stopping:
                     supervisor.start(service)
             if not supervisor.stopping:
-                tell(f"Intake  http://{HERE}:{intake_port}/webhooks/<client>/<provider>")
-                tell(f"Dagster http://{HERE}:{port}   (Ctrl-C stops everything)")
+                addresses = ports.addresses(settings)
+                addresses.write(settings.home)
+                tell(f"Desk    {addresses.desk}{_who_may_sign_in(settings)}")
+                tell(f"Portal  {addresses.portal}")
+                tell(f"Intake  {addresses.intake}/webhooks/<client>/<provider>")
+                tell(f"Dagster {addresses.dagster}   (Ctrl-C stops everything)")
             supervisor.run()
         finally:
             supervisor.stop()
@@ -65,13 +86,23 @@ def _prepare(supervisor: Supervisor, settings: Settings, tell: Tell) -> None:
     _sweep(tell)
 
 
-def _services(settings: Settings, *, port: int, intake_port: int, definitions: str) -> list[Service]:
+def _who_may_sign_in(settings: Settings) -> str:
+    demo = kept_in(settings.home)
+    return f"   (accounts: {demo})" if demo.exists() else ""
+
+
+def _services(settings: Settings, ports: Ports, definitions: str) -> list[Service]:
     """In the order in which they are started."""
     code = free_port()
     workspace = str(_write_workspace(settings, code))
     served = ["--host", HERE, "--port", str(code), "--module-name", definitions, "--location-name", "leadtrail"]
     return [
-        Service("intake", _leadtrail("intake", "--port", str(intake_port)), listens(intake_port)),
+        Service("intake", _leadtrail("intake", "--port", str(ports.intake)), listens(ports.intake)),
+        Service(
+            "desk",
+            _leadtrail("desk", "--port", str(ports.desk), "--portal-port", str(ports.portal)),
+            lambda: listens(ports.desk)() and listens(ports.portal)(),
+        ),
         Service(
             "code", [*_beside("dagster"), "api", "grpc", *served], listens(code)
         ),  # it listens once it has loaded them
@@ -79,8 +110,8 @@ def _services(settings: Settings, *, port: int, intake_port: int, definitions: s
         Service("daemon", [*_beside("dagster-daemon"), "run", "--workspace", workspace]),
         Service(
             "dagster",
-            [*_beside("dagster-webserver"), "--host", HERE, "--port", str(port), "--workspace", workspace],
-            listens(port),
+            [*_beside("dagster-webserver"), "--host", HERE, "--port", str(ports.dagster), "--workspace", workspace],
+            listens(ports.dagster),
         ),
     ]
 

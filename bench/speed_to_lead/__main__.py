@@ -199,9 +199,10 @@ def _call(town: subprocess.Popen[str], intake: str, caller: int) -> dict[str, An
 
 @contextmanager
 def _up(bench: Bench) -> Iterator[str]:
-    port, intake = _free_port(), _free_port()
+    port, intake, desk, portal = (_free_port() for _ in range(4))
     log = (bench.home / "up.log").open("wb")
     command = [*LEADTRAIL, "up", "--port", str(port), "--intake-port", str(intake)]
+    command += ["--desk-port", str(desk), "--portal-port", str(portal)]
     process = subprocess.Popen(command, cwd=ROOT, env=bench.env, stdout=log, stderr=log, start_new_session=True)
     try:
         deadline = time.monotonic() + 300

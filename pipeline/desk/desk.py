@@ -71,8 +71,8 @@ def desk_app(office: Office) -> Any:
     settings, desk = office.settings, Desk(office)
     site = DeskSite(realm=DESK, engine=office.engine, folder=FOLDER, refusals=REFUSALS, shown=SHOWN, desk=desk)
     key = load_key(settings.key, settings.home)
-    openid = OpenId.from_settings(settings, _derived(key, b"leadtrail desk, signing in elsewhere"))
-    doors = SignIn(Throttle(_derived(key, b"leadtrail login attempts"), DESK.name), openid)
+    openid = OpenId.from_settings(settings, derived(key, b"leadtrail desk, signing in elsewhere"))
+    doors = SignIn(Throttle(derived(key, b"leadtrail login attempts"), DESK.name), openid)
 
     def open_to_all(path: str, page: Callable[[Any], Response], method: str = "GET") -> Route:
         return Route(path, site.endpoint(page, visit=DeskVisit, public=True), methods=[method])
@@ -107,5 +107,6 @@ def _allowed(page: Page) -> Callable[[Visit], Response]:
     return show
 
 
-def _derived(key: bytes, use: bytes) -> bytes:
+def derived(key: bytes, use: bytes) -> bytes:
+    """A key for one use only, from the store's."""
     return HKDF(SHA256(), length=32, salt=None, info=use).derive(key)

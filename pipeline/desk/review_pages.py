@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup, escape
 from starlette.responses import Response
@@ -171,7 +172,9 @@ def _marked(words: str, figures: Sequence[Figure], path: str) -> Markup:
     parts = re.split(rf"(?<![\w.,])({'|'.join(map(re.escape, longest))})(?![\w]|[.,]\d)", words)
     link = Markup('<a class="figure" href="{}{}" title="{}">{}</a>')
     return Markup("").join(
-        link.format(path, by_shown[part].figure_id, by_shown[part].label, part) if part in by_shown else part
+        link.format(path, quote(by_shown[part].figure_id, safe=""), by_shown[part].label, part)
+        if part in by_shown
+        else part
         for part in parts
     )
 

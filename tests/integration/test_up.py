@@ -206,16 +206,18 @@ class Up:
     """`leadtrail up` over a home of its own, with definitions made for these tests."""
 
     def __init__(self, home: Path) -> None:
-        self.home, self.port, self.intake = home, free_port(), free_port()
+        self.home = home
+        self.port, self.intake, self.desk, self.portal = (free_port() for _ in range(4))
         (home / "clients.yaml").write_text(
             "clients:\n  - {client_id: acme, name: Acme, timezone: America/Chicago, owner: a@b.example, connections: {}}\n"
         )
 
     def start(self) -> None:
         code = (
-            "from rich.console import Console; from pipeline.settings import Settings; from pipeline.up import run_everything;"
-            f"run_everything(Settings.from_env(), port={self.port}, intake_port={self.intake}, console=Console(),"
-            " definitions='tests.integration.napping')"
+            "from rich.console import Console; from pipeline.settings import Settings;"
+            "from pipeline.up import Ports, run_everything;"
+            f"ports = Ports(dagster={self.port}, intake={self.intake}, desk={self.desk}, portal={self.portal});"
+            "run_everything(Settings.from_env(), ports=ports, console=Console(), definitions='tests.integration.napping')"
         )
         self.process = subprocess.Popen(
             script(code),
@@ -301,7 +303,8 @@ def test_after_a_kill_of_everything_the_queue_moves_again_and_a_stop_leaves_no_p
     assert is_alive(process)
     waiting = up.launch("ticking")
     assert up.reaches(waiting, "QUEUED"), "the pool of the warehouse has one place"
-    assert httpx.get(f"http://127.0.0.1:{up.intake}/healthz").status_code == 200
+    for port in (up.intake, up.desk, up.portal):
+        assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
 
     up.kill_everything()
     wait_until(lambda: not is_alive(process), "the run is dead too", 10)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import RowMapping
 
 from pipeline.client_safe.document import Content, SourceState, read_content, read_sources
+from pipeline.client_safe.shown import period_name
 
 AT_A_GLANCE = ("leads", "booked_jobs", "revenue", "calls", "missed_calls", "response_time")
 MOST_AT_A_GLANCE = 4
@@ -55,7 +56,7 @@ def read(row: RowMapping) -> Shown:
         status=row["status"],
         reason=row["reason"],
         kind=row["kind"],
-        period=period(row["kind"], row["period_start"], row["period_end"]),
+        period=period_name(row["kind"], row["period_start"], row["period_end"]),
         title=content.title if readable else "",
         content=content if readable else None,
         glance=_glance(stored["figures"]) if readable else (),
@@ -76,21 +77,9 @@ def _glance(figures: list[dict[str, str]]) -> tuple[ShownFigure, ...]:
     return tuple(whole[name] for name in AT_A_GLANCE if name in whole)[:MOST_AT_A_GLANCE]
 
 
-def period(kind: str, start: str, end: str) -> str:
-    """In words: October 2026; 2 to 8 November 2026."""
-    first, last = date.fromisoformat(start), date.fromisoformat(end) - timedelta(days=1)
-    if kind == "month":
-        return f"{first:%B %Y}"
-    if first.year != last.year:
-        return f"{first.day} {first:%B %Y} to {last.day} {last:%B %Y}"
-    if first.month != last.month:
-        return f"{first.day} {first:%B} to {last.day} {last:%B %Y}"
-    return f"{first.day} to {last.day} {last:%B %Y}"
-
-
 def day(stamp: str) -> str:
     """A stored time as a day, in words. Empty stays empty."""
     if not stamp:
         return ""
     when = datetime.fromisoformat(stamp)
-    return f"{when.day} {when:%B %Y}"
+    return f"{when:%B} {when.day}, {when.year}"
