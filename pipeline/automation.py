@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from connectors.registry import CONNECTORS, connector_class, reads_from
+from pipeline.client_safe.round import what_waits as summaries_that_wait
 from pipeline.follow_up_watch import what_waits
 from pipeline.office import Office
 from pipeline.run_failures import take_in_runs
@@ -18,6 +20,8 @@ from pipeline.tags import BACKGROUND, ONLY_NEWS
 # after the quarter-hour syncs have landed; one build serves them all
 BUILD_CRON = "8,23,38,53 * * * *"
 FOLLOW_UP_CRON = "*/5 * * * *"  # should the sensor be off or broken, nothing waits longer than this
+# a week ends on a Sunday, and a month's report comes when the week in which it ends is over: on a Monday of its first days
+WEEKLY_CRON, MONTHLY_CRON = "30 6 * * 1", "45 6 1-7 * *"
 RECONCILE_CRON = "45 * * * *"  # for providers that only push
 MAX_SYNC_SECONDS = 3600  # a run that hangs is failed after this, and its slot freed
 MAX_BUILD_SECONDS = 3600
@@ -42,15 +46,15 @@ _RUNNING = dg.DefaultScheduleStatus.RUNNING
 
 def jobs() -> list[Any]:
     """Besides those of the schedules."""
-    return [follow_up_job, build_job()]
+    return [follow_up_job, summaries_job, build_job()]
 
 
 def schedules() -> list[dg.ScheduleDefinition]:
-    return [*_sync_schedules(), _build_schedule(), _follow_up_schedule()]
+    return [*_sync_schedules(), _build_schedule(), _follow_up_schedule(), *_summary_schedules()]
 
 
 def sensors() -> list[dg.SensorDefinition]:
-    return [follow_up_sensor, failures_sensor]
+    return [follow_up_sensor, decisions_sensor, failures_sensor]
 
 
 # ---- background: syncs and builds ----
@@ -82,7 +86,7 @@ def build_job() -> Any:
     models = dg.AssetSelection.all() - dg.AssetSelection.groups(*filter(reads_from, CONNECTORS))
     return dg.define_asset_job(
         "build_warehouse",
-        selection=models - _follow_up_assets(),
+        selection=models - _follow_up_assets() - _summary_assets(),
         description="Build and test every model, and publish the result if all tests pass.",
         tags={"dagster/max_runtime": str(MAX_BUILD_SECONDS), BACKGROUND: "build"},
         executor_def=dg.in_process_executor,
@@ -175,6 +179,52 @@ def _attempt(cursor: str | None, mark: str, now: datetime) -> int | None:
     tried = int(last["attempt"])
     waited = now.timestamp() - last["at"]
     return tried + 1 if waited >= min(FIRST_RETRY * 2**tried, LONGEST_RETRY) else None
+
+
+# ---- what clients read ----
+
+
+def _summary_assets() -> dg.AssetSelection:
+    return dg.AssetSelection.assets(*(["client_safe", name] for name in ("facts", "drafts", "reviews", "publications")))
+
+
+summaries_job = dg.define_asset_job(
+    "client_summaries",
+    selection=_summary_assets(),
+    description="Write what is due for clients, void what changed, publish what was approved.",
+    tags={"dagster/max_runtime": str(MAX_FOLLOW_UP_SECONDS)},
+    executor_def=dg.in_process_executor,
+)
+
+
+def _summary_schedules() -> list[dg.ScheduleDefinition]:
+    return [
+        dg.ScheduleDefinition(
+            name=f"{name}_summaries_schedule",
+            job=summaries_job,
+            cron_schedule=cron,
+            execution_timezone="America/Los_Angeles",
+            default_status=_RUNNING,
+        )
+        for name, cron in {"weekly": WEEKLY_CRON, "monthly": MONTHLY_CRON}.items()
+    ]
+
+
+@dg.sensor(
+    name="decisions_sensor",
+    job=summaries_job,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts a run when an approval can no longer be undone, a review has expired, or figures changed that somebody "
+    "had approved.",
+)
+def decisions_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    now = datetime.now(UTC)
+    if not (waiting := summaries_that_wait(Office.from_env(), now=now)):
+        return dg.SkipReason("No decision waits to be carried out.")
+    # should a run leave it undone, another tries after five minutes
+    mark = hashlib.sha256("\n".join(waiting).encode()).hexdigest()[:16]
+    return dg.RunRequest(run_key=f"{mark}:{int(now.timestamp()) // 300}", tags={"leadtrail/waiting": str(len(waiting))})
 
 
 @dg.sensor(

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 from dagster_dbt import DbtCliResource
 
+from pipeline.assets.client_safe import client_safe_assets
 from pipeline.assets.follow_up import follow_up_assets
 from pipeline.assets.raw import raw_assets
 from pipeline.assets.warehouse import warehouse_assets
@@ -20,7 +21,7 @@ _settings = Settings.from_env()
 export_dbt_environment(_settings)
 
 defs = dg.Definitions(
-    assets=[*raw_assets(), *warehouse_assets(manifest_path(_settings)), *follow_up_assets()],
+    assets=[*raw_assets(), *warehouse_assets(manifest_path(_settings)), *follow_up_assets(), *client_safe_assets()],
     jobs=jobs(),
     schedules=schedules(),
     sensors=sensors(),

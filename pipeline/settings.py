@@ -24,6 +24,9 @@ class Settings:
     oidc_client_id: str = ""
     oidc_client_secret: str = ""
     oidc_name: str = ""
+    ai_base_url: str = ""
+    ai_model: str = ""
+    ai_key: str = ""
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     @classmethod
@@ -47,6 +50,9 @@ class Settings:
             oidc_client_id=env.get("LEADTRAIL_OIDC_CLIENT_ID", ""),
             oidc_client_secret=env.get("LEADTRAIL_OIDC_CLIENT_SECRET", ""),
             oidc_name=env.get("LEADTRAIL_OIDC_NAME") or "your company account",
+            ai_base_url=env.get("LEADTRAIL_AI_BASE_URL", "").rstrip("/"),
+            ai_model=env.get("LEADTRAIL_AI_MODEL", ""),
+            ai_key=env.get("LEADTRAIL_AI_KEY", ""),
             environ=env,
         )
 

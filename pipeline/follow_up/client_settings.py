@@ -35,6 +35,8 @@ class FollowUpSettings:
     messages_per_lead: int = 7
     outputs_per_emission: int = 200  # more of one rule at once are a mistake until a person says otherwise
     high_value_cents: int = 250_000
+    recording_notice_from: str = ""  # first day on which every caller hears that the call is recorded,
+    recording_notice_proof: str = ""  # and where the proof of it is kept: else no transcript goes to a model
 
     def owner(self, role: str, *, client_owner: str, lead_owner: str = "") -> str:
         """Who that is for this client. Nobody is left without an owner."""
@@ -109,6 +111,8 @@ def _mistake(name: str, value: Any, default: Any) -> str:
         return f"is the e-mail address of a person, not {value!r}"
     if name.endswith("_link") and not value.startswith("https://"):
         return f"is a link that begins with https://, not {value!r}"
+    if name == "recording_notice_from" and not _is_day(value):
+        return f"is a day like 2026-02-01, not {value!r}"
     if name == "promotional_hours" and not _are_hours(value):
         return f"is written like 09:00-18:00, not {value!r}"
     return ""

@@ -472,3 +472,17 @@ erasures = Table(
     Column("erased_by", String, nullable=False),
     Column("evidence", Text, nullable=False),  # JSON of counts; no personal data
 )
+
+# What a model said of a call, for staff. Never read for a client's draft.
+call_summaries = Table(
+    "call_summaries",
+    metadata,
+    Column("client_id", String, primary_key=True),
+    Column("event_id", String, primary_key=True),  # the call
+    Column("lead_id", String, nullable=False),
+    Column("person_id", String, nullable=False),
+    Column("words", Text, nullable=False),  # JSON, see pipeline.client_safe.call_summaries; says what a person said
+    Column("model", String, nullable=False),
+    Column("made_at", String, nullable=False),
+)
+Index("call_summaries_of_lead", call_summaries.c.client_id, call_summaries.c.lead_id)

@@ -88,19 +88,25 @@ wholes as (
         and figures.figure = told.figure and figures.currency = told.currency
 ),
 
+-- a source that a visitor or a form made up is no name to show a client
+own_words as (
+    select distinct channel from {{ ref('marketing_channels') }}
+),
+
 -- of months that are told whole. Channels of too few people go into the rest, and if that is too few itself, the smallest other one with them
 channels as (
     select
         counted.client_id, counted.period_start, counted.part, counted.value, counted.people, counted.people_of_no_part_before,
-        counted.people >= {{ k }} as is_enough,
+        counted.people >= {{ k }} and own_words.channel is not null as is_enough,
         row_number() over (
             partition by counted.client_id, counted.period_start
-            order by case when counted.people >= {{ k }} then 0 else 1 end, counted.people, counted.part
+            order by case when counted.people >= {{ k }} and own_words.channel is not null then 0 else 1 end, counted.people, counted.part
         ) as place
     from counted
     inner join wholes
         on wholes.figure = 'leads' and wholes.kind = 'month' and wholes.is_told = 'all'
         and counted.client_id = wholes.client_id and counted.period_start = wholes.period_start
+    left join own_words on counted.part = own_words.channel
     where counted.figure = 'leads' and counted.kind = 'month' and counted.part <> 'all'
 ),
 
