@@ -25,6 +25,7 @@ from pipeline.portal_commands import portal_app
 from pipeline.replay_command import replay_command
 from pipeline.rules_commands import rules_app
 from pipeline.settings import Settings
+from pipeline.summaries_commands import summaries_app
 from pipeline.templates_commands import templates_app
 
 app = typer.Typer(
@@ -46,6 +47,7 @@ app.add_typer(templates_app, name="templates")
 app.add_typer(holds_app, name="holds")
 app.add_typer(incidents_app, name="incidents")
 app.add_typer(accounts_app, name="accounts")
+app.add_typer(summaries_app, name="summaries")
 app.add_typer(portal_app, name="portal")
 app.add_typer(delivery_app)
 app.command("replay")(replay_command)
@@ -60,6 +62,7 @@ def main() -> None:
     from sqlalchemy.exc import DBAPIError
 
     from connectors.base import ConnectorError
+    from pipeline.client_safe.facts import NoFacts
     from pipeline.demo import AnotherTown
     from pipeline.follow_up.emit import TooMuchNews
     from pipeline.follow_up.look_up import NoSuchOutput
@@ -95,6 +98,7 @@ def main() -> None:
         DidNotStart,
         ImportFailed,
         KeyProblem,
+        NoFacts,
         NotAllowed,
         NoSuchOutput,
         NotDecided,
