@@ -92,12 +92,15 @@ class World:
             )
 
 
-def make_world(home: Path, *, now: datetime | None = None, words: Mapping[str, str] | None = None) -> World:
-    """`words`: what stands in fields that providers and people fill, of ridgeline's lead."""
+def make_world(
+    home: Path, *, now: datetime | None = None, words: Mapping[str, str] | None = None, origin: str = ORIGIN
+) -> World:
+    """`words`: what stands in fields that providers and people fill, of ridgeline's lead. `origin`: "" for a real browser on this
+    machine."""
     now = now or datetime.now(UTC)
     home.mkdir(parents=True, exist_ok=True)
     (home / "clients.yaml").write_text(CLIENTS)
-    settings = Settings.from_env({"LEADTRAIL_HOME": str(home), "LEADTRAIL_DESK_URL": ORIGIN})
+    settings = Settings.from_env({"LEADTRAIL_HOME": str(home), "LEADTRAIL_DESK_URL": origin})
     world = World(Office(settings), now)
     _write_marts(settings, now, words or {})
     with world.office.engine.begin() as connection:
@@ -365,6 +368,30 @@ def _rows_of(connection: Any, client_id: str, now: datetime, words: Mapping[str,
         "rule": RULE,
         "template": TEMPLATE,
     }
+
+
+def enqueue_many(world: World, client_id: str, count: int) -> None:
+    """As many tasks more."""
+    wanted = [
+        Output(
+            idempotency_key=f"many|{client_id}|{number}",
+            output_type="task",
+            client_id=client_id,
+            lead_id=None,
+            channel="desk_task",
+            priority=1,
+            owner="nicole@agency.example",
+            source="test",
+            recipient="",
+            payload={"subject": f"Task {number}", "body": ""},
+            due_at=world.now,
+            expires_at=world.now + timedelta(days=1),
+            recovery_rule="Take it up.",
+        )
+        for number in range(count)
+    ]
+    with world.office.engine.begin() as connection:
+        enqueue(connection, wanted, world.now)
 
 
 def _rules(world: World, connection: Any) -> None:

@@ -19,6 +19,7 @@ from pipeline.client_safe import review
 from pipeline.client_safe.document import (
     Content,
     Figure,
+    Finding,
     Section,
     read_content,
     read_figures,
@@ -26,7 +27,7 @@ from pipeline.client_safe.document import (
     read_sources,
 )
 from pipeline.client_safe.known_values import known_values
-from pipeline.client_safe.redaction import find_in
+from pipeline.client_safe.round import what_is_wrong
 from pipeline.desk.seen import DeskVisit, Page
 from pipeline.desk.visits import PAGE_SIZE, BadForm, NotFound
 from pipeline.store import summaries as store
@@ -121,7 +122,11 @@ def decide(visit: DeskVisit) -> Response:
     elif what == "edit":
         known = known_values(visit.desk.office.settings, row["client_id"])
         words = _written(visit, read_content(row["content"]))
-        summary_id = review.edit(engine, summary_id, words, check=lambda content, _: find_in(content, known), **given)
+
+        def check(content: Content, figures: Sequence[Figure]) -> list[Finding]:
+            return what_is_wrong(content, figures, known)
+
+        summary_id = review.edit(engine, summary_id, words, check=check, **given)
     else:
         raise NotFound
     return visit.go(f"/summaries/{summary_id}", f"summary-{what}")

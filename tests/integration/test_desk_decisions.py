@@ -1,0 +1,175 @@
+"""What a decision on the desk does: the same as the command for it, by the person who is signed in."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from pipeline.client_safe import review
+from pipeline.client_safe.document import Finding
+from pipeline.store.schema import audit_log, holds, incidents, outputs, publications, summaries, suppressions
+from tests.desk_world import MINE, World, a_draft, enqueue_many, make_world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return make_world(tmp_path)
+
+
+def rows(world: World, table: Any, **named: str) -> list[Any]:
+    with world.office.engine.connect() as connection:
+        return list(
+            connection.execute(
+                select(table).where(*(table.c[name] == value for name, value in named.items()))
+            ).mappings()
+        )
+
+
+def audited(world: World, action: str) -> list[str]:
+    return [row["actor"] for row in rows(world, audit_log, action=action)]
+
+
+def test_a_task_is_taken_up_by_who_says_so(world: World) -> None:
+    browser, ids = world.browser("client_success@ridgeline"), world.ids[MINE]
+    assert "Call them back" in browser.get("/").text
+    answer = world.post(browser, f"/outputs/{ids['output_id']}/take-up", **{"from": "today"})
+    assert answer.headers["location"].startswith("/?done=")
+    assert rows(world, outputs, output_id=ids["output_id"])[0]["acknowledged_at"]
+    assert audited(world, "output.acknowledged") == [world.accounts["client_success@ridgeline"].email]
+
+
+def test_what_nobody_knows_of_is_told_by_a_person(world: World) -> None:
+    browser, output_id = world.browser("client_success"), world.ids[MINE]["unknown_id"]
+    world.post(browser, f"/outputs/{output_id}/resolve", arrived="yes")
+    assert rows(world, outputs, output_id=output_id)[0]["status"] == "delivered"
+    assert "not there" not in browser.get(f"/outputs/{output_id}").text
+
+
+def test_a_hold_ends_with_a_reason_only(world: World) -> None:
+    browser, hold_id = world.browser("client_success"), world.ids[MINE]["hold_id"]
+    assert world.post(browser, f"/holds/{hold_id}/clear").status_code == 400
+    assert rows(world, holds, hold_id=hold_id)[0]["open_key"]
+    assert world.post(browser, f"/holds/{hold_id}/clear", why="It is registered now.").status_code == 303
+    ended = rows(world, holds, hold_id=hold_id)[0]
+    assert (ended["open_key"], ended["cleared_by"]) == (None, world.accounts["client_success"].email)
+    assert "It is registered now." in browser.get(f"/holds/{hold_id}").text
+
+
+def test_an_incident_is_resolved_and_words_that_may_mean_stop_are_decided_on(world: World) -> None:
+    browser, ids = world.browser("client_success"), world.ids[MINE]
+    world.post(browser, f"/incidents/{ids['incident_id']}/resolve")
+    assert rows(world, incidents, incident_id=ids["incident_id"])[0]["resolved_by"]
+    said = {"address": f"{MINE}@stop.example", "channel": "email"}
+    world.post(browser, f"/clients/{MINE}/opt-outs", decision="confirm", **said)
+    assert rows(world, suppressions, **said)[0]["state"] == "standing"
+
+
+def test_a_rule_is_not_enabled_before_it_was_replayed_and_its_words_approved(world: World) -> None:
+    browser, rule = world.browser("client_success"), world.ids[MINE]["rule"]
+    refused = world.post(browser, f"/rules/house/{rule}/enable", why="go")
+    assert refused.status_code == 409
+    assert "never replayed" in refused.text
+    assert world.post(browser, f"/rules/house/{rule}/replay", **{"from": "x", "to": "y"}).status_code == 400
+
+
+def test_words_are_approved_by_somebody_else(world: World) -> None:
+    browser, template = world.browser("client_success"), world.ids[MINE]["template"]
+    answer = world.post(browser, f"/templates/{MINE}/{template}/approve", why="reads well")
+    assert answer.status_code == 303
+    page = browser.get(answer.headers["location"]).text
+    assert "in use" in page
+    assert world.accounts["client_success"].email in page
+    assert world.post(browser, f"/templates/{MINE}/{template}/approve").status_code == 409
+
+
+# ---- review ----
+
+
+def test_a_version_is_approved_as_it_was_shown_undone_and_rejected(world: World) -> None:
+    browser, summary_id = world.browser("client_success@ridgeline"), world.ids[MINE]["summary_id"]
+    path = f"/summaries/{summary_id}"
+    page = browser.get(path).text
+    shown = rows(world, summaries, summary_id=summary_id)[0]["bound_hash"]
+    assert shown in page
+    assert 'class="figure" href="/summaries/' in page
+    assert "2026-09 in short" in page  # against the last approved one
+    assert world.post(browser, f"{path}/approve", bound_hash="another").status_code == 409
+    assert world.post(browser, f"{path}/approve", bound_hash=shown).status_code == 303
+    assert rows(world, summaries, summary_id=summary_id)[0]["status"] == "approved"
+    world.post(browser, f"{path}/undo")
+    assert world.post(browser, f"{path}/reject").status_code == 409  # without a reason
+    world.post(browser, f"{path}/comment", why="Is the number of calls right?")
+    assert world.post(browser, f"{path}/reject", why="Too dry.").status_code == 303
+    page = browser.get(path).text
+    for said in ("Is the number of calls right?", "Too dry.", world.accounts["client_success@ridgeline"].email):
+        assert said in page
+
+
+def test_an_edit_is_a_new_version_that_its_author_cannot_approve(world: World) -> None:
+    browser, path = world.browser("client_success"), f"/summaries/{world.ids[MINE]['summary_id']}"
+    form = {"title": "October", "opening": "Well.", "heading-0": "What came in", "lines-0": "131 calls came in."}
+    answer = world.post(browser, f"{path}/edit", **form)
+    assert answer.status_code == 303, answer.text
+    new = answer.headers["location"].partition("?")[0]
+    assert new != path
+    row = rows(world, summaries, summary_id=new.rpartition("/")[2])[0]
+    assert row["author"] == world.accounts["client_success"].email
+    assert "You wrote this version" in browser.get(new).text
+    assert world.post(browser, f"{new}/approve", bound_hash=row["bound_hash"]).status_code == 409
+    other = world.browser("admin")
+    assert world.post(other, f"{new}/approve", bound_hash=row["bound_hash"]).status_code == 303
+
+
+def test_an_edit_that_names_a_number_which_is_no_figure_is_blocked(world: World) -> None:
+    browser, path = world.browser("client_success"), f"/summaries/{world.ids[MINE]['summary_id']}"
+    form = {"title": "October", "opening": "Well.", "heading-0": "What came in", "lines-0": "977 calls came in."}
+    new = world.post(browser, f"{path}/edit", **form).headers["location"].partition("?")[0]
+    assert rows(world, summaries, summary_id=new.rpartition("/")[2])[0]["status"] == "blocked"
+
+
+def test_what_was_found_is_cleared_with_a_reason_and_then_it_can_be_approved(world: World) -> None:
+    found = Finding("personal_data", "section 1, line 1", "looks like a name", "C•••")
+    summary_id = review.propose(world.office.engine, a_draft(MINE, "2026-08-01", findings=(found,)), now=world.now)
+    browser, path = world.browser("client_success"), f"/summaries/{summary_id}"
+    assert "It is no personal data" in browser.get(path).text
+    bound = rows(world, summaries, summary_id=summary_id)[0]["bound_hash"]
+    assert world.post(browser, f"{path}/approve", bound_hash=bound).status_code == 409
+    world.post(browser, f"{path}/clear", finding=found.finding_id, why="A street of the town.")
+    assert world.post(browser, f"{path}/approve", bound_hash=bound).status_code == 303
+
+
+def test_a_publication_is_revoked_with_words_for_the_client(world: World) -> None:
+    browser, publication_id = world.browser("client_success"), world.ids[MINE]["publication_id"]
+    assert world.post(browser, f"/publications/{publication_id}/revoke").status_code == 409
+    assert world.post(browser, f"/publications/{publication_id}/revoke", why="A figure was wrong.").status_code == 303
+    row = rows(world, publications, publication_id=publication_id)[0]
+    assert (row["status"], row["reason"]) == ("revoked", "A figure was wrong.")
+    assert review.publish_due(world.office.engine, now=world.now) == []
+
+
+def test_the_audit_page_shows_who_did_what_and_whether_the_log_holds(world: World) -> None:
+    browser = world.browser("admin")
+    assert "hold.opened" in browser.get("/audit").text
+    assert "The log holds" in world.post(browser, "/audit/verify").text
+    with world.office.engine.begin() as connection:
+        connection.execute(audit_log.update().where(audit_log.c.seq == 3).values(actor="somebody else"))
+    told = world.post(browser, "/audit/verify").text
+    assert "does not hold" in told
+    assert "Row 3" in told
+
+
+def test_lists_are_paged(world: World) -> None:
+    enqueue_many(world, MINE, 120)
+    browser = world.browser("analyst@ridgeline")
+    pages = [browser.get("/outputs", params={"page": number}).text for number in (1, 2, 3)]
+    seen = [set(re.findall(r"/outputs/(\w{32})", page)) for page in pages]
+    assert [len(one) for one in seen] == [50, 50, 22]
+    assert len(set().union(*seen)) == 122
+    assert "Older" in pages[0]
+    assert "Older" not in pages[2]
+    for odd in ("0", "-1", "x", "99999999999", "²"):
+        assert browser.get("/outputs", params={"page": odd}).status_code == 200
