@@ -22,6 +22,7 @@ NOW = datetime(2026, 3, 2, 17, 0, tzinfo=UTC)
 LONG_FIRST = ("faults", "e2e", "integration", "contract", "unit")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes minutes begins first, so that two workers end together."""
     items.sort(key=lambda item: LONG_FIRST.index(item.path.parent.name) if item.path.parent.name in LONG_FIRST else 0)
