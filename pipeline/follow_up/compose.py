@@ -128,6 +128,7 @@ class Desk:
             owner=owner_of(client, step.owner_role, contact),
             opt_out="" if knows or template.channel != "text" else OPT_OUT,
             unsubscribe_link=link,
+            desk_url=self.settings.desk_url,
             now=self.now,
         )
         subject, body = template.render(words)

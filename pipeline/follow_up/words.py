@@ -18,6 +18,7 @@ def words_for(
     owner: str,
     opt_out: str,
     unsubscribe_link: str,
+    desk_url: str,
     now: datetime,
 ) -> dict[str, str]:
     """Every word of template_file.WORDS that has something to say here; the others are empty."""
@@ -38,8 +39,15 @@ def words_for(
         "channel": (who.channel or "").replace("_", " "),
         "waiting": waited(now - step.triggered_at),
         "what_happened": step.why,
-        "timeline_link": f"Lead {step.lead_id}" if step.lead_id else "",
+        "timeline_link": timeline_link(step, desk_url),
     }
+
+
+def timeline_link(step: Step, desk_url: str) -> str:
+    """Where people of ours see the lead; its id where no address is set under which they reach the desk."""
+    if not step.lead_id:
+        return ""
+    return f"{desk_url}/leads/{step.client_id}/{step.lead_id}" if desk_url else f"Lead {step.lead_id}"
 
 
 def money(cents: int | None, currency: str | None) -> str:

@@ -15,6 +15,7 @@ from pipeline.build_record import BuildRecord, Failure, save
 from pipeline.follow_up.emit import emit
 from pipeline.follow_up.escalations import take_up
 from pipeline.follow_up.published import NotPublished
+from pipeline.follow_up.template_file import Template
 from pipeline.store.incidents import open_incidents
 from pipeline.store.outputs import begin_sending, claim, delivered
 from pipeline.store.schema import suppressions
@@ -59,6 +60,22 @@ def test_a_due_step_is_queued_once_with_its_words_however_often_it_is_emitted(wo
     assert (row["recipient"], row["channel"], row["priority"], row["status"]) == (PHONE, "text", 2, "pending")
     assert row["payload"]["body"] == "Hi Ana, this is Ridgeline Plumbing. Reply STOP to opt out."
     assert (row["template"], row["template_version"], row["rule"]) == ("hello", TEXT.version, "hello")
+
+
+@pytest.mark.parametrize(
+    ("desk", "said"),
+    [("", "Lead lead-1"), ("https://desk.example/", "https://desk.example/leads/ridgeline/lead-1")],
+)
+def test_a_task_says_where_its_lead_is_on_the_desk_if_the_desk_has_an_address(
+    tmp_path: Path, desk: str, said: str
+) -> None:
+    world = follow_up(tmp_path / "home", LEADTRAIL_DESK_URL=desk)
+    link = Template("link", "crm_task", "internal", "Call back", "{{ timeline_link }}")
+    world.approve_templates(link)
+    world.task(template="link", template_version=link.version)
+    world.publish()
+    emit(world.office, now=NOW)
+    assert world.one("task-1")["payload"]["body"] == f"{said}\n\nCall {PHONE}"
 
 
 def test_ten_emissions_at_once_queue_each_step_once(world: FollowUp) -> None:
