@@ -29,8 +29,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.demo_accounts import make_demo_accounts
-from pipeline.demo_rules import enable_shipped_rules
+from pipeline.demo_accounts import client_email, make_demo_accounts
+from pipeline.demo_rules import APPROVER, enable_shipped_rules
+from pipeline.demo_summary import publish_a_summary
 from pipeline.office import Office
 from pipeline.settings import Settings
 
@@ -187,6 +188,7 @@ def run_demo(*, seed: int, clients: int, months: int, leads_per_month: int, cons
             _follow_up(console, town, started)
             accounts = make_demo_accounts(Office.from_env(), now=datetime.now(UTC))
             _step(console, f"demo accounts for the desk and the portal, with their passwords: {accounts}", started)
+            _publish(console, started)
     _summary(console, settings, ran, pushed, took, time.monotonic() - started)
     return ran.ok
 
@@ -206,6 +208,21 @@ def _follow_up(console: Console, town: Town, started: float) -> None:
             f"{told.tasks:,} tasks, {told.texts:,} texts and {told.mails:,} mails; in force from now on",
             started,
         )
+
+
+def _publish(console: Console, started: float) -> None:
+    with console.status("writing summaries for clients"):
+        client = publish_a_summary(Office.from_env(), now=datetime.now(UTC))
+    if client is None:
+        _step(console, "summaries are written; none can be approved as it is: see the desk", started)
+        return
+    _step(console, f"summaries written; {client}'s last month approved by {APPROVER} and published", started)
+    console.print(
+        "    Open it: `make ui` serves the desk and the portal; then "
+        f"`leadtrail portal link {client_email(client)}` prints a link that signs {client} in.",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _warm() -> None:
