@@ -1,3 +1,4 @@
+{{ config(meta={'dagster': {'ref': {'name': 'fct_marketplace_fees'}}}) }}
 -- Sums of dollars and something else mean nothing: enter costs in the currency of the marketplace's fees.
 select client_id, month, channel, count(distinct currency) as currencies
 from (

@@ -1,3 +1,4 @@
+{{ config(meta={'dagster': {'ref': {'name': 'fct_attribution_credit'}}}) }}
 -- Per conversion and model: credit is exactly 1, and revenue exactly the conversion's. A model that the client is not shown has no rows: that
 -- is not a failure. A conversion that a shown model leaves out, or counts twice, is one.
 -- This runs in every build over all credit. Most conversions go whole to one channel, so only shared ones are summed by model; `given` counts

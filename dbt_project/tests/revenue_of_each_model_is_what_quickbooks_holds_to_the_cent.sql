@@ -1,3 +1,4 @@
+{{ config(meta={'dagster': {'ref': {'name': 'attribution_by_channel'}}}) }}
 -- Per client, month and currency: what each shown model gives to all channels, unattributed among them, is payments + sales receipts -
 -- refunds in the staged books. Compared with staging, not with the timeline, so money that identity or the timeline lost is found here.
 with books as (

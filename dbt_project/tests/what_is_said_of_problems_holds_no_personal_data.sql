@@ -1,4 +1,4 @@
-{{ config(tags=['privacy']) }}
+{{ config(tags=['privacy'], meta={'dagster': {'ref': {'name': 'sync_health'}}}) }}
 -- People who may not see a client's raw records see these: a reason names the field, never what stood in it. (A service account's
 -- address in a connection's reason is nobody's.)
 {%- set email = '[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+[.][A-Za-z]+' %}
