@@ -44,6 +44,10 @@ class Came:
     problem: str = ""
 
 
+class ProviderAway(Exception):
+    """It does not answer, or not as one."""
+
+
 class OpenId:
     def __init__(self, settings: Settings, key: bytes) -> None:
         self._issuer, self._client_id = settings.oidc_issuer, settings.oidc_client_id
@@ -58,12 +62,15 @@ class OpenId:
         return cls(settings, key) if settings.oidc_issuer else None
 
     def start(self, visit: Visit, then: str) -> Response:
-        """To the provider."""
+        """To the provider. Raises ProviderAway."""
         verifier, nonce = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
+        try:
+            endpoint = self._said("authorization_endpoint")
+        except (httpx.HTTPError, ValueError, KeyError) as problem:
+            log.warning("the identity provider does not answer as one: %s", type(problem).__name__)
+            raise ProviderAway from None
         with self._client() as client:
-            url, state = client.create_authorization_url(
-                self._said("authorization_endpoint"), code_verifier=verifier, nonce=nonce
-            )
+            url, state = client.create_authorization_url(endpoint, code_verifier=verifier, nonce=nonce)
         kept = {"state": state, "nonce": nonce, "verifier": verifier, "next": then}
         response = RedirectResponse(url, 303)
         sealed = self._box.encrypt_at_time(json.dumps(kept).encode(), int(visit.now.timestamp())).decode()

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from pipeline.desk.oidc import OpenId
+from pipeline.desk.oidc import OpenId, ProviderAway
 from pipeline.desk.seen import DeskVisit
 from pipeline.desk.visits import NotFound, safe_path
 from pipeline.store import accounts, sessions
@@ -51,7 +51,12 @@ class SignIn:
     def go_to_provider(self, visit: DeskVisit) -> Response:
         if self._openid is None:
             raise NotFound
-        return self._openid.start(visit, safe_path(visit.asked("next")))
+        try:
+            return self._openid.start(visit, safe_path(visit.asked("next")))
+        except ProviderAway:
+            return self._page(
+                visit, 503, f"{self._openid.name} does not answer just now. Try again, or use a password."
+            )
 
     def back_from_provider(self, visit: DeskVisit) -> Response:
         if self._openid is None:
