@@ -6,11 +6,13 @@ import re
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import select, update
 
 from pipeline.desk.desk import PAGES
+from pipeline.desk.seen import Page
 from pipeline.desk.web import LARGEST_FORM
 from pipeline.store import accounts
 from pipeline.store.login_attempts import AT_ONE_ACCOUNT
@@ -75,6 +77,46 @@ def test_what_the_store_cannot_keep_is_a_bad_request(world: World, text: str) ->
     assert world.post(browser, "/leads", words=text).status_code == 400
     assert browser.get("/leads/ridgeline/%00").status_code == 404
     assert browser.get("/outputs", params={"status": text}).status_code == 404
+
+
+ODD = [
+    "",
+    " ",
+    "0",
+    "-1",
+    "9" * 40,
+    "null",
+    "../../etc/passwd",
+    "%",
+    "'; drop table leads; --",
+    "é😀\u202e",
+    "\ud800",
+    "a" * 5000,
+    "<b>",
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.method} {page.path}")
+def test_no_odd_input_is_a_server_error(world: World, page: Page) -> None:
+    """A taste; `make soak` has schemathesis do it for long."""
+    browser, ids = world.browser("client_success"), world.ids[MINE]
+    names = re.findall(r"{(\w+)}", page.path)
+    for odd in ODD:
+        said = odd.encode("utf-8", "replace").decode()
+        odd_paths = [
+            page.path.format(**{**ids, "move": "pause", "decision": "edit", name: quote(said, safe="") or "x"})
+            for name in names
+        ]
+        for path in [*odd_paths, page.path.format(**{**ids, "move": "enable", "decision": "approve"})]:
+            if page.method == "GET":
+                answer = browser.get(
+                    path, params=dict.fromkeys(("client", "page", "status", "view", "version", "model", "done"), said)
+                )
+            else:
+                answer = world.post(
+                    browser, path, **dict.fromkeys((*FORM, "client", "words", "version", "page", "stage"), said)
+                )
+            assert answer.status_code < 500, (path, said)
 
 
 # ---- who answers, and how ----

@@ -69,16 +69,10 @@ def tried(most: int) -> Any:
     )
 
 
-@schema.parametrize()
-@tried(1)
-def test_no_input_is_a_server_error(case: Any, world: World, browser: Any, token: str) -> None:
-    send(case, world, browser, token)
-
-
 @pytest.mark.soak
 @schema.parametrize()
 @tried(150)
-def test_no_input_is_a_server_error_however_long_one_tries(case: Any, world: World, browser: Any, token: str) -> None:
+def test_no_input_is_a_server_error(case: Any, world: World, browser: Any, token: str) -> None:
     send(case, world, browser, token)
 
 
