@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from markupsafe import Markup, escape
 
 WIDTH = 640
-BAR, GAP, LABEL, VALUE = 22, 10, 150, 150
+BAR, GAP, LABEL, VALUE = 22, 10, 200, 190
 COLUMNS_WIDTH, CROWDED = 340, 8
 
 
@@ -42,7 +42,7 @@ def bars(rows: Sequence[tuple[str, float, float, str]]) -> Markup:
                 said,
             )
         )
-    return _drawn(Markup("").join(parts), len(rows) * (BAR + GAP) - GAP)
+    return _drawn(Markup("").join(parts), len(rows) * (BAR + GAP) - GAP, "chart bars")
 
 
 def columns(points: Sequence[tuple[str, float | None, str]], *, marked_from: int | None = None) -> Markup:
@@ -73,13 +73,13 @@ def columns(points: Sequence[tuple[str, float | None, str]], *, marked_from: int
     if marked_from is not None and 0 < marked_from < len(points):
         at = marked_from * step
         parts.append(Markup('<line class="mark" x1="{:.1f}" x2="{:.1f}" y1="0" y2="{}"/>').format(at, at, height))
-    return _drawn(Markup("").join(parts), height + foot, COLUMNS_WIDTH)
+    return _drawn(Markup("").join(parts), height + foot, "chart", COLUMNS_WIDTH)
 
 
-def _drawn(inside: Markup, height: float, width: int = WIDTH) -> Markup:
+def _drawn(inside: Markup, height: float, kind: str, width: int = WIDTH) -> Markup:
     return Markup(
-        '<svg class="chart" viewBox="0 0 {} {}" role="presentation" aria-hidden="true" focusable="false">{}</svg>'
-    ).format(width, max(int(height), 1), inside)
+        '<svg class="{}" viewBox="0 0 {} {}" role="presentation" aria-hidden="true" focusable="false">{}</svg>'
+    ).format(kind, width, max(int(height), 1), inside)
 
 
 def _short(label: str) -> Markup:

@@ -11,8 +11,10 @@ from sqlalchemy import select
 
 from pipeline.client_safe import review
 from pipeline.client_safe.document import Finding
+from pipeline.follow_up import rule_book, template_book
+from pipeline.follow_up.standing import Standing
 from pipeline.store.schema import audit_log, holds, incidents, outputs, publications, summaries, suppressions
-from tests.desk_world import MINE, World, a_draft, enqueue_many, make_world
+from tests.desk_world import MINE, OTHERS, World, a_draft, enqueue_many, make_world
 
 
 @pytest.fixture
@@ -74,6 +76,28 @@ def test_a_rule_is_not_enabled_before_it_was_replayed_and_its_words_approved(wor
     assert refused.status_code == 409
     assert "never replayed" in refused.text
     assert world.post(browser, f"/rules/house/{rule}/replay", **{"from": "x", "to": "y"}).status_code == 400
+
+
+def test_the_houses_rule_is_paused_for_a_client_by_who_sees_that_client(world: World) -> None:
+    rule = world.ids[MINE]["rule"]
+    with world.office.engine.begin() as connection:
+        which = Standing.read(connection).find_version("", rule)
+        for step in Standing.read(connection).rule_of(which).steps:
+            version = template_book.find_version(connection, "", step.template)
+            template_book.approve(connection, "", step.template, version, by="x@agency.example", note="", now=world.now)
+        told: dict[str, Any] = {"clients": [MINE, OTHERS], "by_client": {OTHERS: 977}, "lacking": ["CANARY"]}
+        replayed = {"from_at": world.now, "to_at": world.now, "by": "x@agency.example", "now": world.now}
+        rule_book.note_replay(connection, which, summary=told, **replayed)
+        rule_book.enable(connection, which, by="x@agency.example", note="", now=world.now)
+    browser = world.browser("client_success@ridgeline")
+    assert "CANARY" not in browser.get(f"/rules/house/{rule}").text  # a replay over clients whom they do not see
+    path = f"/rules/house/{rule}/pause"
+    assert world.post(browser, path, client=OTHERS, why="x").status_code == 404
+    assert world.post(browser, path, why="for everybody").status_code == 404
+    assert world.post(browser, path, client=MINE, why="They are closed this week.").status_code == 303
+    page = browser.get(f"/rules/house/{rule}").text
+    assert "Ridgeline Plumbing (paused)" in page
+    assert "They are closed this week." in page
 
 
 def test_words_are_approved_by_somebody_else(world: World) -> None:
