@@ -131,6 +131,8 @@ def read_facts(settings: Settings, client_id: str, kind: Kind, period_start: str
         changes = read(f"select * from {IMPROVEMENT} {of_client} order by metric", client=client_id)  # noqa: S608
         sources = read(f"select * from client_safe.safe_sources {of_client} order by provider", client=client_id)  # noqa: S608
     ours = [row for row in rows if str(row["period_start"]) == period_start]
+    if not ours:
+        raise NoFacts(f"{client_id}: nothing is counted yet, so there is nothing to write about.")
     earlier = starts[place - 1] if place else ""
     return Facts(
         period=_period(periods[place]),
