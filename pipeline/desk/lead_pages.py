@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.responses import Response
@@ -79,6 +79,9 @@ def lead(visit: DeskVisit) -> Response:
         "where client_id = $client and lead_id = $lead order by due_at, rule, step_id",
         **who,
     )
+    for row in steps:
+        if row["state"] == "due" and row["due_at"].replace(tzinfo=UTC) > visit.now:
+            row["state"] = "planned"  # unless something stops it until then
     names = visit.mart(
         "select alias_id from @timeline.lead_aliases where client_id = $client and lead_id = $lead", **who
     )
