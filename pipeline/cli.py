@@ -22,6 +22,7 @@ from pipeline.delivery_commands import app as delivery_app
 from pipeline.holds_commands import holds_app, incidents_app
 from pipeline.office import Office
 from pipeline.portal_commands import portal_app
+from pipeline.privacy.commands import app as privacy_app
 from pipeline.replay_command import replay_command
 from pipeline.rules_commands import rules_app
 from pipeline.settings import Settings
@@ -50,6 +51,7 @@ app.add_typer(accounts_app, name="accounts")
 app.add_typer(summaries_app, name="summaries")
 app.add_typer(portal_app, name="portal")
 app.add_typer(delivery_app)
+app.add_typer(privacy_app)
 app.command("replay")(replay_command)
 out, err = Console(), Console(stderr=True)
 
@@ -72,6 +74,7 @@ def main() -> None:
     from pipeline.follow_up.template_book import NotAllowed
     from pipeline.identity_decisions import NotDecided
     from pipeline.imports import ImportFailed
+    from pipeline.privacy.subject import NobodyFound
     from pipeline.store.accounts import AccountProblem
     from pipeline.store.engine import StoreProblem
     from pipeline.store.sealed import KeyProblem
@@ -98,6 +101,7 @@ def main() -> None:
         DidNotStart,
         ImportFailed,
         KeyProblem,
+        NobodyFound,
         NoFacts,
         NotAllowed,
         NoSuchOutput,
@@ -336,7 +340,7 @@ def import_file(
         client,
         file,
         mapping={ours: theirs for ours, _, theirs in pairs},
-        landing_root=office.settings.landing,
+        settings=office.settings,
         engine=office.engine,
         now=now_utc(),
     )

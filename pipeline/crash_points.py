@@ -20,6 +20,13 @@ POINTS = (
     "deliver: recorded",
     "outcomes: landed",
 )
+ERASURE_POINTS = (
+    "erase: noted",  # what is to go is known, and stays out
+    "erase: landing rewritten",
+    "erase: store swept",
+    "erase: warehouse dropped",
+    "erase: published",  # older copies are still there
+)
 _passed: Counter[str] = Counter()
 _lock = threading.Lock()
 

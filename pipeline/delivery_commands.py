@@ -18,6 +18,7 @@ from pipeline.clients import ClientsFileError
 from pipeline.office import Office
 from pipeline.store import audit as audit_store
 from pipeline.store import outputs as queue
+from pipeline.store.erasures import Prints
 from pipeline.store.schema import outputs, suppressions
 from pipeline.store.suppressions import lift, suppress
 from pipeline.store.unconfirmed import resolve_unknown
@@ -335,8 +336,11 @@ def lift_opt_out(
     office.connections(client=client)
     channel: Any = "email" if "@" in address else "text"
     with office.engine.begin() as connection:
+        known_as = (address.lower(), Prints(office.settings).address(client, address.lower()))  # the second if erased
         lifted = [
-            lift(connection, client, address.lower(), one, by=by, evidence=why, now=_now()) for one in (channel, "any")
+            lift(connection, client, way, one, by=by, evidence=why, now=_now())
+            for way in known_as
+            for one in (channel, "any")
         ]
     _say("Recorded: they may be written to again." if any(lifted) else "Nothing stood against that address.")
 

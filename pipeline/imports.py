@@ -12,7 +12,9 @@ from sqlalchemy import Engine
 from connectors.base import Connector
 from pipeline.follow_up.causes.imports import LANDED
 from pipeline.own_records import land_records
+from pipeline.settings import Settings
 from pipeline.store import audit
+from pipeline.store.erasures import Door
 
 
 class ImportFailed(Exception):
@@ -25,7 +27,7 @@ def import_export(
     path: Path,
     *,
     mapping: Mapping[str, str],
-    landing_root: Path,
+    settings: Settings,
     engine: Engine,
     now: datetime,
 ) -> int:
@@ -37,7 +39,8 @@ def import_export(
             f"{connector.title} has no file import; its history is read with `leadtrail sync`."
         ) from None
     landed = ((client_id, connector.provider, page.stream, page.records) for page in pages)
-    count = land_records(landing_root, engine, landed, via="import", now=now)
+    door = Door(settings, engine).open
+    count = land_records(settings.landing, engine, landed, via="import", now=now, door=door)
     if not count:
         raise ImportFailed(f"{path} has no rows below its header. Is it the right export? Nothing was landed.")
     with engine.begin() as connection:  # what shows a later export that is much shorter

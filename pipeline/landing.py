@@ -15,10 +15,12 @@ import time
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import pyarrow as pa
@@ -77,6 +79,12 @@ class Batch:
     keys: Sequence[bytes]
 
 
+class Filter(Protocol):
+    """What leaves out of a batch what may not be kept."""
+
+    def filtered(self, batch: Batch) -> Batch: ...
+
+
 class Landing:
     """Buffers batches of many syncs and writes them in shared segments. Thread-safe.
 
@@ -90,8 +98,10 @@ class Landing:
         commit: Callable[[list[Segment], list[object]], None],
         *,
         monotonic: Callable[[], float] = time.monotonic,
+        door: Callable[[], AbstractContextManager[Filter]] | None = None,
     ) -> None:
         self.root, self._commit, self._monotonic = root, commit, monotonic
+        self._door = door or nullcontext
         self._lock = threading.Lock()
         self._open: dict[tuple[str, str], list[Batch]] = defaultdict(list)
         self._done: list[object] = []
@@ -118,16 +128,21 @@ class Landing:
             self._write()
 
     def _write(self) -> None:
-        segments = [
-            write_segment(self.root, provider, stream, _table(batches))
-            for (provider, stream), batches in sorted(self._open.items())
-        ]
-        if segments or self._done:
-            self._commit(segments, self._done)
+        if self._open or self._done:
+            with self._door() as door:  # what may not come in is left out here, and nothing is rewritten meanwhile
+                self._commit(self._segments(door), self._done)
         self._open.clear()
         self._done = []
         self._records = self._bytes = 0
         self._written_at = self._monotonic()
+
+    def _segments(self, door: Filter | None) -> list[Segment]:
+        written = []
+        for (provider, stream), batches in sorted(self._open.items()):
+            kept = [one for one in (door.filtered(batch) if door else batch for batch in batches) if one.records]
+            if kept:
+                written.append(write_segment(self.root, provider, stream, _table(kept)))
+        return written
 
 
 def write_segment(root: Path, provider: str, stream: str, table: pa.Table) -> Segment:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
 from connectors.base import Record
-from pipeline.landing import Batch, Landing, Segment, content_keys
+from pipeline.landing import Batch, Filter, Landing, Segment, content_keys
 from pipeline.store.segments import note_segments
 
 Landed = tuple[str, str, str, Sequence[Record]]  # client, provider, stream, records
@@ -23,9 +24,10 @@ def land_records(
     via: str,
     now: datetime,
     done: Callable[[Connection], None] | None = None,
+    door: Callable[[], AbstractContextManager[Filter]] | None = None,
 ) -> int:
     """Land records durably and return how many. `done` is called in the transaction that makes the last of them count: what it
-    writes is true if and only if all have landed."""
+    writes is true if and only if all have landed. `door`: for records that are not our own."""
 
     def commit(segments: list[Segment], dones: list[object]) -> None:
         with engine.begin() as connection:
@@ -33,7 +35,7 @@ def land_records(
             if dones and done:
                 done(connection)
 
-    landing, count = Landing(root, commit=commit), 0
+    landing, count = Landing(root, commit=commit, door=door), 0
     for client_id, provider, stream, records in landed:
         keys = content_keys(client_id, provider, stream, records)
         landing.add([Batch(client_id, provider, stream, via, now, records, keys)])

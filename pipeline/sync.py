@@ -19,6 +19,7 @@ from pipeline.landing import Landing, Segment
 from pipeline.store import inbox
 from pipeline.store.connections import ConnectionState, load_states, save_states_in
 from pipeline.store.engine import stamp
+from pipeline.store.erasures import Door
 from pipeline.store.feeds import FeedState, commit_feed, load_feeds
 from pipeline.store.segments import note_segments
 from pipeline.workshop import Workshop
@@ -40,7 +41,8 @@ def sync(
     (provider, stream) pairs. `drain_only` asks no provider for news: it only brings waiting webhooks to landing."""
     states = load_states(shop.engine)
     feeds = load_feeds(shop.engine, [(config.client_id, config.provider) for config in configs])
-    landing = Landing(shop.settings.landing, commit=_committer(shop.engine, now))
+    door = Door(shop.settings, shop.engine).open
+    landing = Landing(shop.settings.landing, commit=_committer(shop.engine, now), door=door)
     waiting = inbox.waiting(shop.engine)
 
     def run(config: ConnectionConfig) -> Outcome:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from pipeline.settings import Settings
+from pipeline.store.erasures import Prints
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -103,6 +104,7 @@ class Published:
 
     def __init__(self, settings: Settings) -> None:
         self._pointer = settings.analytics
+        self.prints = Prints(settings)
         self._lock = threading.Lock()
         self._contacts: dict[tuple[str, str], Contact | None] = {}
         if not self._pointer.exists():

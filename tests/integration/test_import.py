@@ -64,7 +64,7 @@ def run(office: Office, client: str, file: Path, provider: str = "angi", at: dat
         client,
         file,
         mapping=mapping,
-        landing_root=office.settings.landing,
+        settings=office.settings,
         engine=office.engine,
         now=at,
     )
