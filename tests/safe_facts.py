@@ -101,8 +101,13 @@ OCTOBER = [
 
 def write_client_safe(path: Path, rows: Sequence[dict[str, Any]], periods: Sequence[tuple[str, str, str, str]]) -> None:
     """client_safe.duckdb with these rows, and nothing of improvement or sources."""
+    file = path.with_name(
+        "published.duckdb"
+    )  # the pointer is never opened by its own name: DuckDB would take it for the schema
+    file.unlink(missing_ok=True)
     path.unlink(missing_ok=True)
-    with duckdb.connect(str(path)) as connection:
+    path.symlink_to(file)
+    with duckdb.connect(str(file)) as connection:
         connection.execute("""
             create schema client_safe;
             create table client_safe.safe_periods (client_id varchar, kind varchar, period_start date, period_end date);

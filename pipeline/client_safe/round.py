@@ -131,6 +131,8 @@ def propose_period(office: Office, period: Period, made: Round, *, now: datetime
 
 def make_draft(facts: Facts, settings: Settings, known: KnownValues) -> Draft:
     by_model = write_by_model(facts, settings)
+    if by_model and find_in(by_model, known):
+        by_model = None  # it was told of no person: whoever it names, it made up
     content = redact(by_model or write_draft(facts), known)
     return Draft(
         client_id=facts.period.client_id,

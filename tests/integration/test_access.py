@@ -87,6 +87,25 @@ def test_what_clients_may_be_shown_names_no_lead_person_or_record(manifest: dict
         assert not named & set(nodes[name]["columns"]), name
 
 
+SAFE_COLUMNS = {
+    "safe_periods": "client_id kind period_start period_end",
+    "safe_figures": "figure_id client_id kind period_start figure part unit currency value k leaves_out_few is_suppressed "
+    "suppressed_because data_until",
+    "safe_improvement": "figure_id client_id metric unit better is_headline verdict label joined_on matched_months before_value "
+    "after_value difference_low difference_high k is_suppressed data_until",
+    "safe_sources": "source_key client_id provider state data_until",
+}
+
+
+def test_client_safe_models_hold_the_listed_columns_and_can_hold_no_other(manifest: dict[str, Any]) -> None:
+    """No id of a lead, a person or a record, and no words of customers: a new column is somebody's decision, here."""
+    safe = {node["name"]: node for node in manifest["nodes"].values() if "client_safe" in node["fqn"][1:-1]}
+    safe = {name: node for name, node in safe.items() if node["resource_type"] == "model"}
+    assert {name: " ".join(node["columns"]) for name, node in safe.items()} == SAFE_COLUMNS
+    assert [name for name, node in safe.items() if not node["contract"]["enforced"]] == []
+    assert [name for name, node in safe.items() if node["config"]["materialized"] != "table"] == []
+
+
 def test_every_mart_has_a_reader_and_every_reader_an_owner(manifest: dict[str, Any]) -> None:
     exposures = manifest["exposures"].values()
     read = {node for exposure in exposures for node in exposure["depends_on"]["nodes"]}

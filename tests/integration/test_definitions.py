@@ -133,7 +133,7 @@ def test_what_nobody_waits_for_runs_in_the_background_and_leaves_room_for_what_s
 def test_follow_up_has_a_sensor_and_a_schedule_beneath_it_that_run_by_themselves(definitions: dg.Definitions) -> None:
     repository = definitions.get_repository_def()
     sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
-    assert set(sensors) == {"follow_up_sensor", "failures_sensor"}
+    assert set(sensors) == {"follow_up_sensor", "decisions_sensor", "failures_sensor"}
     assert all(sensor.default_status == dg.DefaultSensorStatus.RUNNING for sensor in sensors.values())
     assert LOOK_SECONDS < 20, "Dagster ends a tick after a minute"
     schedules = {schedule.name: schedule for schedule in repository.schedule_defs}
