@@ -13,7 +13,9 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -47,6 +49,30 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+
+_writing_until: ContextVar[datetime | None] = ContextVar("writing_until", default=None)
+
+
+@contextmanager
+def writing_until(at: datetime) -> Iterator[None]:
+    """Nothing is written to a provider in here from `at` on: by then the work may have been given to somebody else."""
+    token = _writing_until.set(at)
+    try:
+        yield
+    finally:
+        _writing_until.reset(token)
+
+
+def stop_if_late(clock: Clock, connection: str) -> None:
+    """Called as late before a write as can be."""
+    until = _writing_until.get()
+    if until is not None and clock.now() >= until:
+        raise ProviderDown(
+            "this process was held up for too long before it could send; nothing was sent.",
+            connection=connection,
+            fix="It is tried again; no action is needed unless it repeats.",
+        )
 
 
 class Response(NamedTuple):
@@ -349,6 +375,8 @@ class Account:
         # made here because httpx, given URL and params apart, parses both twice: a tenth of the cost of a small request
         target = httpx.URL(url) if params is None else httpx.URL(url, params=params)
         request = client.build_request(method, target, content=data, headers=headers)
+        if method != "GET" and _writing_until.get() is not None:
+            request.extensions["trace"] = self._before_write
         self.calls += 1
         response = client.send(request, stream=True)
         try:
@@ -377,6 +405,11 @@ class Account:
             1000 * (clock.monotonic() - started),
         )
         return Response(response.status_code, response.headers, body, str(request.url))
+
+    def _before_write(self, event: str, info: Mapping[str, Any]) -> None:
+        """httpcore says what it does: connecting may take long, so the last moment is when it has done that."""
+        if event.endswith(".send_request_headers.started"):
+            stop_if_late(self.http.clock, self.connection)
 
 
 def _read(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:

@@ -21,6 +21,7 @@ from connectors.delivery import (
     Unconfirmed,
     Undeliverable,
 )
+from connectors.http import stop_if_late
 from connectors.smtp.letter import compose, on_the_wire, wrong_in
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class SmtpDeliverer:
                     connection=self.connection,
                     fix="It is tried again; no action is needed unless it repeats.",
                 ) from None
+            stop_if_late(self.smtp.http.clock, self.connection)
             code, words = self._last_answer(server, message, begun)
         if not 200 <= code < 300:
             self._expect(250, code, words, of="the mail")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from connectors.base import SETTLES, Connector, ConnectorError, TransientError
 from connectors.delivery import Deliverer, Unconfirmable, Unconfirmed, Undeliverable
-from connectors.http import Clock, Http
+from connectors.http import Clock, Http, writing_until
 from pipeline.clients import ClientConfig, ClientsFileError
 from pipeline.crash_points import crash_here
 from pipeline.follow_up.failures import A_PERSON_DECIDES, Aftermath
@@ -142,11 +142,13 @@ class _Run:
             reason = f"What is to be sent could not be read ({type(error).__name__})."
             queue.failed(self.engine, claimed, "unreadable", reason, self.clock.now())
             return "failed"
-        if not queue.begin_sending(self.engine, claimed, self.gate, self.clock.now()):
+        begun = self.clock.now()
+        if not queue.begin_sending(self.engine, claimed, self.gate, begun):
             return "not sent"
         crash_here("deliver: about to send")
         try:
-            receipt = deliverer.deliver(message)
+            with writing_until(begun + queue.WRITE_WITHIN):
+                receipt = deliverer.deliver(message)
         except Exception as error:
             if not isinstance(error, ConnectorError):
                 log.error("output %s: %s while it was sent", row["output_id"], type(error).__name__)

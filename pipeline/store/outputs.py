@@ -11,7 +11,9 @@ heard. Just before the provider is called the worker says so (`begin_sending`); 
 `begin_sending`: an opt-out that is committed before it always wins.
 
 The lease of a claim is short: a worker that dies before the provider is called costs two minutes. The lease for sending is longer
-than any delivery may take: an output whose worker is still waiting for an answer must not be taken for lost.
+than any delivery may take: an output whose worker is still waiting for an answer must not be taken for lost. A worker that
+wakes up after a long sleep writes nothing to the provider any more (WRITE_WITHIN). If its write had left before, what it says of
+it is heard even if the output is somebody else's by now, unless that one is sending it too.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.store.engine import stamp
@@ -31,7 +33,11 @@ from pipeline.store.schema import output_log, outputs
 
 STATUSES = ("pending", "leased", "retrying", "held", "unknown", "delivered", "failed", "cancelled", "expired")
 OPEN = ("pending", "leased", "retrying", "held", "unknown")  # something may still come of it
+WAITING, GIVEN_UP = ("pending", "leased", "retrying", "held"), ("cancelled", "expired")
 LEASE, SENDING_LEASE = timedelta(minutes=2), timedelta(minutes=15)
+WRITE_WITHIN = timedelta(
+    minutes=5
+)  # of begin_sending; the rest of the lease is for slow answers and clocks that differ
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=20), timedelta(minutes=15)
 
 
@@ -181,9 +187,9 @@ def begin_sending(engine: Engine, claimed: Claimed, gate: Gate, now: datetime) -
 
 
 def delivered(engine: Engine, claimed: Claimed, provider_ref: str, now: datetime, *, detail: str = "") -> bool:
-    """The provider has it. Heard even after the lease, as long as nobody else claimed it: it is a fact."""
+    """The provider has it. Heard even after the lease, as long as nobody else is sending it: it is a fact."""
     values = {"status": "delivered", "provider_ref": provider_ref, "reason_code": "", "reason": detail}
-    return _report(engine, claimed, values, "delivered", "", detail or provider_ref, now)
+    return _report(engine, claimed, values, "delivered", "", detail or provider_ref, now, even_if=(*WAITING, *GIVEN_UP))
 
 
 def retry(
@@ -213,7 +219,7 @@ def unknown(engine: Engine, claimed: Claimed, reason: str, now: datetime, *, ask
     """It was sent, and nobody knows whether it was taken. It is asked for from `ask_at` on, never sent again blindly."""
     values = {"status": "unknown", "reason_code": "unconfirmed", "reason": reason}
     values |= {"next_attempt_at": stamp(ask_at or now)}
-    return _report(engine, claimed, values, "unknown", "unconfirmed", reason, now)
+    return _report(engine, claimed, values, "unknown", "unconfirmed", reason, now, even_if=WAITING)
 
 
 def ended(connection: Connection, output_id: str, of: str, code: str, reason: str, now: datetime) -> bool:
@@ -345,17 +351,26 @@ def _mine(claimed: Claimed, now: datetime) -> tuple[Any, ...]:
 
 
 def _report(
-    engine: Engine, claimed: Claimed, values: dict[str, Any], what: str, code: str, detail: str, now: datetime
+    engine: Engine,
+    claimed: Claimed,
+    values: dict[str, Any],
+    what: str,
+    code: str,
+    detail: str,
+    now: datetime,
+    *,
+    even_if: Sequence[str] = (),
 ) -> bool:
-    """Store what became of a claim, unless somebody else claimed the output since. `unknown` of this fence is ours to mend."""
+    """Store what became of a claim, unless somebody else claimed the output since. `unknown` of this fence is ours to mend.
+    `even_if`: what was sent, or may have been, counts in these states too. Whoever has it then loses it to a new fence."""
     with engine.begin() as connection:
-        where = (
-            outputs.c.output_id == claimed.output_id,
-            outputs.c.fence == claimed.fence,
-            or_(outputs.c.status == "leased", outputs.c.status == "unknown"),
-        )
-        values = {**values, "status_at": stamp(now), "lease_until": None, "sending_since": None}
-        done = connection.execute(update(outputs).where(*where).values(**values)).rowcount == 1
+        row = _first(connection, select(outputs).where(outputs.c.output_id == claimed.output_id).with_for_update())
+        ours = row is not None and row["fence"] == claimed.fence and row["status"] in ("leased", "unknown")
+        done = row is not None and (ours or (row["status"] in even_if and not row["sending_since"]))
+        if row is not None and done:
+            fence = row["fence"] + (0 if ours else 1)
+            values = {**values, "status_at": stamp(now), "lease_until": None, "sending_since": None, "fence": fence}
+            connection.execute(update(outputs).where(outputs.c.output_id == claimed.output_id).values(**values))
         _log(connection, claimed.output_id, claimed.fence, what if done else f"{what}, not heard", code, detail, now)
     return done
 

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
+from pipeline.follow_up.deliver import deliver
 from pipeline.follow_up.escalations import take_up
 from pipeline.follow_up.gate import Gate
 from pipeline.follow_up.published import Published
 from pipeline.follow_up.template_book import withdraw
 from pipeline.store.engine import stamp
 from pipeline.store.holds import Hold, clear_hold, open_hold, open_holds
-from pipeline.store.outputs import LEASE, SENDING_LEASE, begin_sending, claim, delivered, history
+from pipeline.store.outputs import (
+    LEASE,
+    SENDING_LEASE,
+    begin_sending,
+    claim,
+    delivered,
+    history,
+    recover,
+    retry,
+    unknown,
+)
 from pipeline.store.schema import outputs, suppressions
 from pipeline.store.suppressions import suppress
 from pipeline.store.unconfirmed import resolve_unknown
@@ -497,6 +509,83 @@ def test_a_worker_that_waits_ten_minutes_for_its_answer_keeps_the_output(agency:
         assert delivered(agency.home.engine, slow, "SM-slow", agency.clock.now())
     assert SENDING_LEASE > timedelta(minutes=10) > LEASE
     assert agency.ledger("message") == []
+
+
+class Sleepy(FakeClock):
+    """Falls asleep for twenty minutes, and what it is asked for it answers when it wakes; `meanwhile` happens in between."""
+
+    def __init__(self, clock: FakeClock, nth: int, meanwhile: Callable[[], object]) -> None:
+        super().__init__(clock.time)
+        self.clock, self.nth, self.meanwhile = clock, nth, meanwhile
+        self.asked = 0
+
+    def now(self) -> datetime:
+        self.asked += 1
+        if self.asked == self.nth:
+            self.clock.advance(20 * 60)
+            self.meanwhile()
+        return self.clock.time
+
+    def monotonic(self) -> float:
+        return self.clock.monotonic()
+
+
+@pytest.mark.parametrize("channel", ["text", "crm_task"])
+def test_d15_a_sender_that_falls_asleep_at_any_moment_while_others_take_over_sends_nothing_twice(
+    agency: House, channel: str
+) -> None:
+    """At every moment at which it looks at the clock, the last just before it writes to the provider."""
+    nth, woke_late = 0, Counter[str]()
+    while True:
+        nth += 1
+        key = f"{channel}-{nth}"
+        agency.home.contact(f"lead-{nth}", phone=f"+1512555{1000 + nth}", crm_contact_id=CONTACT)
+        if channel == "text":
+            agency.home.step(key, lead_id=f"lead-{nth}", due_at=agency.clock.now(), expires_at=agency.clock.now() + DAY)
+        else:
+            agency.home.task(key, lead_id=f"lead-{nth}", due_at=agency.clock.now(), expires_at=agency.clock.now() + DAY)
+        agency.home.publish()
+        agency.emit()
+
+        def others_deliver() -> None:
+            for _ in range(2):  # what is unknown is asked for, what is not there is sent
+                agency.deliver(workers=1)
+                agency.clock.advance(5 * 60)
+
+        clock = Sleepy(agency.clock, nth, others_deliver)
+        woke_late += deliver(agency.home.office, clock=clock, settles=SETTLES, workers=1).outcomes
+        if clock.asked < nth:
+            break
+        others_deliver()
+        assert agency.home.one(key)["status"] == "delivered", nth
+        assert len(agency.ledger("message" if channel == "text" else "task")) == nth, agency.home.told(key)
+    assert nth > 8
+    assert woke_late["not sent"] >= 1
+    assert woke_late["retrying"] >= 1
+
+
+def test_what_a_sleeper_says_it_sent_is_not_sent_again_by_whoever_has_it_now(agency: House) -> None:
+    agency.home.step()
+    agency.home.publish()
+    agency.emit()
+    engine = agency.home.engine
+    with Published.opened(agency.home.settings) as published:
+        gate = Gate(published, {one.client_id: one for one in agency.home.office.clients()})
+        (slow,) = claim(engine, gate, now=NOW)
+        assert begin_sending(engine, slow, gate, NOW)
+        later = NOW + SENDING_LEASE + SECOND
+        recover(engine, later)
+        resolve_unknown(engine, slow.output_id, None, "the provider", later)
+        (other,) = claim(engine, gate, now=later)
+        assert unknown(engine, slow, "no answer", later)
+        assert not begin_sending(engine, other, gate, later)
+        assert retry(engine, other, "down", "down", later) == "retrying"  # what it says is not heard
+        assert agency.home.one()["status"] == "unknown"
+        resolve_unknown(engine, slow.output_id, None, "the provider", later)
+        (third,) = claim(engine, gate, now=later)
+        assert delivered(engine, slow, "SM-slow", later)
+        assert not begin_sending(engine, third, gate, later)
+    assert (agency.home.one()["status"], agency.home.one()["provider_ref"]) == ("delivered", "SM-slow")
 
 
 def test_an_opt_out_between_claim_and_sending_wins(agency: House) -> None:
