@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import dagster as dg
-from sqlalchemy import Engine, and_, literal_column, or_, select
+from sqlalchemy import Engine, and_, literal_column, not_, or_, select
 
 from pipeline.build_record import BuildRecord
+from pipeline.follow_up.escalations import MARK
 from pipeline.follow_up.tasks import NURTURE, TASK_CHANNELS, URGENT
 from pipeline.store.engine import stamp
 from pipeline.store.outputs import OPEN
@@ -86,6 +87,8 @@ def urgent_overtaken(engine: Engine, *, since: datetime) -> list[str]:
                 urgent.c.priority == URGENT,
                 urgent.c.channel.in_(TASK_CHANNELS),
                 urgent.c.created_at <= sent.c.first_sent_at,
+                urgent.c.expires_at > sent.c.first_sent_at,
+                not_(urgent.c.idempotency_key.contains(MARK, autoescape=True)),
                 still_open,
             )
             .exists(),

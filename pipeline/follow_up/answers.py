@@ -47,7 +47,12 @@ def hear(engine: Engine, published: Published, now: datetime) -> Heard:
         waited_for = outputs.c.respond_by.is_not(None) | (outputs.c.priority == URGENT)
         about_leads = _open(connection, now, outputs.c.lead_id.is_not(None), waited_for)
         texts = _sent_texts(connection, now)
-    done = [*_done_in_the_crm(published, in_crm), *_spoken_to(published, about_leads)]
+    urgent = [row for row in about_leads if row["priority"] == URGENT and row["status"] == "delivered"]
+    done = [
+        *_done_in_the_crm(published, in_crm),
+        *_spoken_to(published, about_leads),
+        *_no_longer_asked_for(published, urgent, now),
+    ]
     return Heard(done, _texts_that_failed(published, texts))
 
 
@@ -106,6 +111,18 @@ def _spoken_to(published: Published, rows: Sequence[Row]) -> list[tuple[str, str
                 what = sign["event_type"].replace("_", " ").capitalize()
                 found.append((row["output_id"], f"{what} at {sign['said_at']:%Y-%m-%d %H:%M} UTC."))
     return found
+
+
+def _no_longer_asked_for(published: Published, rows: Sequence[Row], now: datetime) -> list[tuple[str, str]]:
+    """Urgent tasks that were given to somebody and stopped since by a sign their rule names: nothing waits for them any more."""
+    steps = published.steps_of({row["idempotency_key"] for row in rows})
+    over = {
+        key: f"Event {step.stopped_by_event_id}: {(step.stop_reason or 'stopped').replace('_', ' ')}."
+        for step in steps
+        if step.stopped_at is not None and step.stopped_at <= now
+        for key in step.keys
+    }
+    return [(row["output_id"], over[row["idempotency_key"]]) for row in rows if row["idempotency_key"] in over]
 
 
 def _sent_texts(connection: Connection, now: datetime) -> list[Row]:

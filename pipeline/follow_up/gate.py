@@ -10,16 +10,18 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, not_, select
 
 from pipeline.clients import ClientConfig
 from pipeline.follow_up.compliance import judge
+from pipeline.follow_up.escalations import MARK
 from pipeline.follow_up.gate_reading import CHANNELS, Facts
 from pipeline.follow_up.holding import CARRIERS
 from pipeline.follow_up.published import Published
 from pipeline.follow_up.refusals import ask_owner
 from pipeline.follow_up.tasks import NURTURE, TASK_CHANNELS, URGENT, connected
 from pipeline.follow_up.verdict import Verdict
+from pipeline.store.engine import stamp
 from pipeline.store.outputs import Ruling
 from pipeline.store.schema import outputs
 from pipeline.store.suppressions import about_to_send
@@ -61,7 +63,7 @@ class Gate:
         return self._ruling(connection, row, client, verdict, now)
 
     def _comes_first(self, connection: Connection, row: Row, now: datetime) -> Ruling | None:
-        if row["priority"] >= NURTURE and row["lead_id"] and self._has_urgent(connection, row):
+        if row["priority"] >= NURTURE and row["lead_id"] and self._has_urgent(connection, row, now):
             words = "An urgent task for this lead is open; nothing of a sequence goes before somebody has taken it up."
             return Ruling("wait", "behind_urgent", words, until=now + LOOK_AGAIN)
         if row["channel"] in CHANNELS and row["recipient"]:
@@ -78,8 +80,9 @@ class Gate:
                 return Ruling("wait", "in_order", words, until=now + LOOK_AGAIN)
         return None
 
-    def _has_urgent(self, connection: Connection, row: Row) -> bool:
-        """An urgent task that nobody took up, for whatever id the lead had then."""
+    def _has_urgent(self, connection: Connection, row: Row, now: datetime) -> bool:
+        """An urgent task that nobody took up and that is not too late yet, for whatever id the lead had then. Giving it to others
+        too does not make it longer: so says the model."""
         urgent = (
             outputs.c.client_id == row["client_id"],
             outputs.c.priority == URGENT,
@@ -87,6 +90,8 @@ class Gate:
             outputs.c.lead_id.is_not(None),
             outputs.c.acknowledged_at.is_(None),
             outputs.c.status.in_(OPEN),
+            outputs.c.expires_at > stamp(now),
+            not_(outputs.c.idempotency_key.contains(MARK, autoescape=True)),
         )
         leads: set[str] = set(connection.execute(select(outputs.c.lead_id).where(*urgent)).scalars())
         if not leads:

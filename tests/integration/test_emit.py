@@ -356,6 +356,21 @@ def test_what_shows_that_somebody_is_on_it_counts_in_whatever_system_it_was_seen
     assert escalations(world) == ([] if counts else ["lee@ridge.example"])
 
 
+def test_an_urgent_task_that_its_rule_no_longer_asks_for_is_over_and_nothing_waits_for_it(world: FollowUp) -> None:
+    urgent = {"priority": "urgent", "escalate": LADDER}
+    world.task(**urgent)
+    world.publish()
+    emit(world.office, now=NOW)
+    sent(world, "task-1", "crm-9")
+    world.task(**urgent, stopped_at=NOW + 5 * MINUTE, stop_reason="wrong_number", stopped_by_event_id="said-1")
+    world.publish()
+    emit(world.office, now=NOW + 4 * MINUTE)
+    assert not acknowledged(world, "task-1")
+    emit(world.office, now=NOW + 15 * MINUTE)
+    assert acknowledged(world, "task-1")
+    assert escalations(world) == []
+
+
 def test_a_text_nobody_answers_becomes_a_task_and_one_they_answer_does_not(world: FollowUp) -> None:
     world.contact("lead-2", phone="+15125550143")
     for key, lead in (("task-1", "lead-1"), ("task-2", "lead-2")):

@@ -162,6 +162,7 @@ def test_a_home_where_nothing_is_published_yet_is_no_failure_but_for_the_check(
         ({"status": "delivered", "acknowledged_at": 10}, True),
         ({"status": "expired", "status_at": -10}, False),
         ({"status": "expired", "status_at": 10}, True),
+        ({"status": "delivered", "expires_at": -10}, False),
         ({"status": "delivered", "lead_id": "another"}, False),
         ({"status": "delivered", "priority": 1}, False),
         ({"status": "delivered", "created_at": 10}, False),

@@ -179,6 +179,20 @@ def test_the_urgent_task_is_asked_for_again_just_before_sending(queue: Queue) ->
     assert (row["status"], row["reason_code"]) == ("pending", "behind_urgent")
 
 
+def test_an_urgent_task_nobody_took_up_holds_a_sequence_up_until_it_is_too_late_whoever_else_was_asked(
+    queue: Queue,
+) -> None:
+    for key, expires_at in (("urgent", NOW + HOUR), ("urgent|escalation-1", NOW + 2 * DAY)):
+        task = {"priority": 0, "output_type": "task", "channel": "desk_task", "template_version": ""}
+        queue.put(key, **task, expires_at=expires_at)
+        (one,) = claim(queue.engine, queue.gate, now=NOW)
+        assert begin_sending(queue.engine, one, queue.gate, NOW)
+        delivered(queue.engine, one, "ref", NOW)
+    queue.put("nurture", priority=3)
+    assert claim(queue.engine, queue.gate, now=NOW + HOUR - MINUTE) == []
+    assert [one.row["priority"] for one in claim(queue.engine, queue.gate, now=NOW + HOUR)] == [3]
+
+
 def test_a_client_that_is_gone_gets_nothing(queue: Queue) -> None:
     output = queue.put("theirs", client_id="gone")
     assert claim(queue.engine, queue.gate, now=NOW) == []
