@@ -23,6 +23,7 @@ FOLLOW_UP_CRON = "*/5 * * * *"  # should the sensor be off or broken, nothing wa
 # a week ends on a Sunday, and a month's report comes when the week in which it ends is over: on a Monday of its first days
 WEEKLY_CRON, MONTHLY_CRON = "30 6 * * 1", "45 6 1-7 * *"
 RECONCILE_CRON = "45 * * * *"  # for providers that only push
+RETENTION_CRON = "20 2 * * *"
 MAX_SYNC_SECONDS = 3600  # a run that hangs is failed after this, and its slot freed
 MAX_BUILD_SECONDS = 3600
 MAX_FOLLOW_UP_SECONDS = 1800
@@ -50,7 +51,7 @@ def jobs() -> list[Any]:
 
 
 def schedules() -> list[dg.ScheduleDefinition]:
-    return [*_sync_schedules(), _build_schedule(), _follow_up_schedule(), *_summary_schedules()]
+    return [*_sync_schedules(), _build_schedule(), _retention_schedule(), _follow_up_schedule(), *_summary_schedules()]
 
 
 def sensors() -> list[dg.SensorDefinition]:
@@ -86,7 +87,7 @@ def build_job() -> Any:
     models = dg.AssetSelection.all() - dg.AssetSelection.groups(*filter(reads_from, CONNECTORS))
     return dg.define_asset_job(
         "build_warehouse",
-        selection=models - _follow_up_assets() - _summary_assets(),
+        selection=models - _follow_up_assets() - _summary_assets() - _RETENTION,
         description="Build and test every model, and publish the result if all tests pass.",
         tags={"dagster/max_runtime": str(MAX_BUILD_SECONDS), BACKGROUND: "build"},
         executor_def=dg.in_process_executor,
@@ -105,6 +106,26 @@ def _build_schedule() -> dg.ScheduleDefinition:
             executor_def=dg.in_process_executor,
         ),
         cron_schedule=BUILD_CRON,
+        default_status=_RUNNING,
+    )
+
+
+_RETENTION = dg.AssetSelection.assets(["privacy", "retention"])
+
+
+def _retention_schedule() -> dg.ScheduleDefinition:
+    """At night: once a month it builds the warehouse anew."""
+    return dg.ScheduleDefinition(
+        name="retention_schedule",
+        job=dg.define_asset_job(
+            "retention",
+            selection=_RETENTION,
+            description="Delete personal data that is past its time.",
+            tags={"dagster/max_runtime": str(MAX_BUILD_SECONDS), BACKGROUND: "build"},
+            executor_def=dg.in_process_executor,
+        ),
+        cron_schedule=RETENTION_CRON,
+        execution_timezone="America/Los_Angeles",
         default_status=_RUNNING,
     )
 

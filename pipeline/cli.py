@@ -74,6 +74,7 @@ def main() -> None:
     from pipeline.follow_up.template_book import NotAllowed
     from pipeline.identity_decisions import NotDecided
     from pipeline.imports import ImportFailed
+    from pipeline.privacy.retention import RetentionMistake
     from pipeline.privacy.subject import NobodyFound
     from pipeline.store.accounts import AccountProblem
     from pipeline.store.engine import StoreProblem
@@ -107,6 +108,7 @@ def main() -> None:
         NoSuchOutput,
         NotDecided,
         NotPublished,
+        RetentionMistake,
         RuleMistake,
         StoreProblem,
         TooMuchNews,

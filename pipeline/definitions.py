@@ -10,6 +10,7 @@ from dagster_dbt import DbtCliResource
 
 from pipeline.assets.client_safe import client_safe_assets
 from pipeline.assets.follow_up import follow_up_assets
+from pipeline.assets.privacy import retention
 from pipeline.assets.raw import raw_assets
 from pipeline.assets.warehouse import warehouse_assets
 from pipeline.automation import jobs, schedules, sensors
@@ -21,7 +22,13 @@ _settings = Settings.from_env()
 export_dbt_environment(_settings)
 
 defs = dg.Definitions(
-    assets=[*raw_assets(), *warehouse_assets(manifest_path(_settings)), *follow_up_assets(), *client_safe_assets()],
+    assets=[
+        *raw_assets(),
+        *warehouse_assets(manifest_path(_settings)),
+        *follow_up_assets(),
+        *client_safe_assets(),
+        retention,
+    ],
     jobs=jobs(),
     schedules=schedules(),
     sensors=sensors(),

@@ -27,6 +27,7 @@ class Settings:
     ai_base_url: str = ""
     ai_model: str = ""
     ai_key: str = ""
+    keep_days: str = ""  # see pipeline.privacy.retention
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     @classmethod
@@ -53,6 +54,7 @@ class Settings:
             ai_base_url=env.get("LEADTRAIL_AI_BASE_URL", "").rstrip("/"),
             ai_model=env.get("LEADTRAIL_AI_MODEL", ""),
             ai_key=env.get("LEADTRAIL_AI_KEY", ""),
+            keep_days=env.get("LEADTRAIL_KEEP_DAYS", ""),
             environ=env,
         )
 

@@ -37,3 +37,12 @@ def erase(
         + ". The warehouse was built anew and published."
     )
     _say("Erase them at the providers as well: what happens from now on is a new matter. Backups are yours to age out.")
+
+
+@app.command()
+def retention() -> None:
+    """Delete what is kept no longer than its class allows. Dagster does this every night."""
+    from pipeline.privacy.retention import keep_no_longer
+
+    done = keep_no_longer(Office.from_env(), now=datetime.now(UTC), tell=_say)
+    _say("Deleted: " + ", ".join(f"{what} {count:,}" for what, count in done.items()) + ".")

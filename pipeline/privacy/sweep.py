@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import Connection, Engine, delete, insert, select, text, update
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from pipeline.landing import SCHEMA, Segment, write_segment
 from pipeline.privacy.subject import spellings_of
 from pipeline.settings import Settings
 from pipeline.store.engine import stamp
-from pipeline.store.erasures import ERASED, Tombstones
+from pipeline.store.erasures import ERASED, Fate, Tombstones
 from pipeline.store.outputs import OPEN
 from pipeline.store.schema import (
     call_summaries,
@@ -38,8 +38,17 @@ SWEPT = (inbox, quarantine, outputs, output_log, suppressions, call_summaries)
 # ---- landing ----
 
 
-def sweep_landing(settings: Settings, engine: Engine, tombstones: Tombstones, *, now: datetime) -> int:
-    """Rewrite each segment that holds something of the erased. The caller holds landing alone, and may write the warehouse.
+class Fates(Protocol):
+    """What becomes of a record."""
+
+    @property
+    def clients(self) -> Collection[str]: ...
+    def fate(self, client_id: str, provider: str, stream: str, record_id: str) -> Fate: ...
+    def blot(self, client_id: str, text: bytes) -> bytes: ...
+
+
+def sweep_landing(settings: Settings, engine: Engine, fates: Fates, *, now: datetime) -> int:
+    """Rewrite each segment that holds what is to go. The caller holds landing alone, and may write the warehouse.
 
     The new segment is durable before the old one goes. Killed between: both are there, the next sweep rewrites the old one again,
     and staging ignores what it finds twice."""
@@ -48,24 +57,24 @@ def sweep_landing(settings: Settings, engine: Engine, tombstones: Tombstones, *,
         left.unlink()  # nobody is writing
     for path in sorted(settings.landing.glob("*/*/*.parquet")):
         owners = pq.read_table(path, columns=["client_id"])["client_id"].unique().to_pylist()
-        if tombstones.clients.isdisjoint(owners):
+        if set(fates.clients).isdisjoint(owners):
             continue
         table = pq.read_table(path, schema=SCHEMA)
-        kept, changed = _without(table, tombstones)
+        kept, changed = _without(table, fates)
         if changed:
             _replace(settings, engine, path, kept, now)
             taken += changed
     return taken
 
 
-def _without(table: pa.Table, tombstones: Tombstones) -> tuple[pa.Table, int]:
+def _without(table: pa.Table, fates: Fates) -> tuple[pa.Table, int]:
     names = ("client_id", "provider", "stream", "record_id", "payload")
     columns = [table[name].to_pylist() for name in names]
     keep, payloads, changed = [], [], 0
     for client_id, provider, stream, record_id, payload in zip(*columns, strict=True):
-        fate = tombstones.fate(client_id, provider, stream, record_id)
+        fate = fates.fate(client_id, provider, stream, record_id)
         keep.append(fate != "drop")
-        blotted = tombstones.blot(client_id, payload.encode()).decode() if fate == "blot" else payload
+        blotted = fates.blot(client_id, payload.encode()).decode() if fate == "blot" else payload
         payloads.append(blotted)
         changed += fate == "drop" or blotted != payload
     place = table.schema.get_field_index("payload")
@@ -93,8 +102,6 @@ def _replace(settings: Settings, engine: Engine, path: Path, kept: pa.Table, now
 
 def sweep_store(engine: Engine, tombstones: Tombstones, *, now: datetime) -> dict[str, int]:
     with engine.begin() as connection:
-        if connection.dialect.name == "sqlite":
-            connection.execute(text("pragma secure_delete = on"))  # what is deleted is overwritten
         counts = {
             "webhooks": _webhooks(connection, tombstones, now),
             "quarantined": _quarantined(connection, tombstones),
@@ -102,7 +109,7 @@ def sweep_store(engine: Engine, tombstones: Tombstones, *, now: datetime) -> dic
             "suppressions": _suppressions(connection, tombstones),
             "call summaries": _call_summaries(connection, tombstones),
         }
-    _let_go(engine)
+    let_go(engine)
     return counts
 
 
@@ -202,8 +209,8 @@ def _call_summaries(connection: Connection, tombstones: Tombstones) -> int:
     return len(gone)
 
 
-def _let_go(engine: Engine) -> None:
-    """Give back the pages that held what was deleted."""
+def let_go(engine: Engine) -> None:
+    """Write the store anew, without the pages that held what was deleted."""
     raw = engine.raw_connection()
     try:
         cursor = raw.cursor()

@@ -1,4 +1,4 @@
-"""Webhooks as they came, kept for ever: stored once, answered only after that, drained to landing later."""
+"""Webhooks as they came: stored once, answered only after that, drained to landing later, and emptied when they are old."""
 
 from __future__ import annotations
 
