@@ -12,15 +12,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import duckdb
 import pytest
 from sqlalchemy import select
 
+from pipeline.assets.client_safe import client_safe_assets
+from pipeline.automation import decisions_sensor
 from pipeline.client_safe import review
 from pipeline.client_safe.call_summaries import summaries_of_lead, summarize_calls
 from pipeline.client_safe.facts import NoFacts, due_periods, query_hash, read_facts, read_hashes
 from pipeline.client_safe.review import Person
 from pipeline.client_safe.round import Round, make_round, propose_period, wanted, what_waits
+from pipeline.client_safe.shown import end_of
 from pipeline.office import Office
 from pipeline.settings import Settings
 from pipeline.store import summaries as store
@@ -452,3 +456,38 @@ def test_a_call_that_the_model_cannot_sum_up_waits_for_the_next_round(home: Home
 def test_without_a_model_nothing_is_asked_of_anybody(home: Home) -> None:
     call_in(home, "e1", NOW - timedelta(days=1))
     assert sum_up(home) == 0
+
+
+# ---- in Dagster ----
+
+
+@pytest.fixture
+def last_month(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """Assets and sensors read the clock themselves, so here October is last month."""
+    start = (datetime.now(UTC).replace(day=1) - timedelta(days=1)).replace(day=1).date().isoformat()
+    rows = [
+        {**one, "period_start": start, "figure_id": one["figure_id"].replace("2026-10-01", start)} for one in OCTOBER
+    ]
+    write_client_safe(home.settings.client_safe, rows, [("acme", "month", start, end_of("month", start))])
+    monkeypatch.setenv("LEADTRAIL_HOME", str(home.settings.home))
+    return home
+
+
+def test_the_assets_do_what_a_round_does_and_say_nothing_of_what_clients_read(last_month: Home) -> None:
+    assert dg.materialize(client_safe_assets()).success
+    assert {one["status"] for one in last_month.versions()} == {"in_review"}
+    last_month.approve(last_month.month()["summary_id"], now=datetime.now(UTC) - timedelta(minutes=16))
+    made = dg.materialize(client_safe_assets())
+    assert [one["status"] for one in last_month.published()] == ["published"]
+    said = str([event.event_specific_data for event in made.all_events])
+    assert "by client and status" in said
+    assert not re.search(r"43,151|new leads|Missed calls", said)
+
+
+def test_the_sensor_asks_for_a_run_when_an_approval_can_no_longer_be_undone(last_month: Home) -> None:
+    make_round(last_month.office, now=datetime.now(UTC))
+    assert isinstance(decisions_sensor(dg.build_sensor_context()), dg.SkipReason)
+    last_month.approve(last_month.month()["summary_id"], now=datetime.now(UTC) - timedelta(minutes=16))
+    asked = decisions_sensor(dg.build_sensor_context())
+    assert isinstance(asked, dg.RunRequest)
+    assert "acme" not in str(asked)
