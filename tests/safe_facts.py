@@ -14,14 +14,14 @@ from pipeline.client_safe.document import SourceState
 from pipeline.client_safe.facts import Facts, Improvement, Period, _improvement, _told
 
 UNTIL = datetime(2026, 11, 3, 6)  # noqa: DTZ001  (as DuckDB gives it)
-UNITS = {"revenue": "cents", "response_time": "seconds"}
+UNITS = {"invoiced": "cents", "revenue": "cents", "response_time": "seconds"}
 
 
 def row(
     name: str, value: int | None, *, client: str = "acme", kind: str = "month", start: str = "2026-10-01", **more: Any
 ) -> dict[str, Any]:
     """A row of safe_figures."""
-    part, currency = more.pop("part", "all"), "USD" if name == "revenue" else None
+    part, currency = more.pop("part", "all"), "USD" if UNITS.get(name) == "cents" else None
     few = value is None
     named = [client, kind, start, name, *([part] if part != "all" else []), *([currency] if currency else [])]
     return {
@@ -92,6 +92,7 @@ OCTOBER = [
     row("leads_by_channel", 57, part="google_paid"),
     row("leads_by_channel", 24, part="other"),
     row("booked_jobs", 48),
+    row("invoiced", 5_200_000),
     row("revenue", 4_315_084),
     row("response_time", 480),
     row("messages_sent", 31),

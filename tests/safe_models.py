@@ -32,7 +32,7 @@ create table int_conversions (client_id varchar, lead_id varchar, conversion_typ
     converted_at timestamp, revenue_cents bigint);
 create table int_unowned_money (client_id varchar, currency varchar, converted_at timestamp, revenue_cents bigint);
 create table fct_lead_events (client_id varchar, person_id varchar, event_type varchar, occurred_at timestamp,
-    received_at timestamp, record_uid varchar, detail varchar);
+    received_at timestamp, record_uid varchar, detail varchar, value_cents bigint, currency varchar);
 create table sync_health (client_id varchar, provider varchar, last_success_at timestamp);
 create table marketing_channels (provider_source varchar, channel varchar);
 insert into leadtrail_clients values ('acme', 'UTC');
@@ -78,7 +78,7 @@ def _prepared(clients: tuple[str, ...], first: datetime, last: datetime) -> duck
     connection.executemany("insert into leadtrail_clients values (?, 'UTC')", [[one] for one in clients])
     connection.execute("create table int_zone_days as " + sql_of("int_zone_days"))
     known = [[one, at.replace(tzinfo=None), at.replace(tzinfo=None)] for one in clients for at in (first, last)]
-    connection.executemany("insert into fct_lead_events values (?, null, 'none', ?, ?, '', '')", known)
+    connection.executemany("insert into fct_lead_events values (?, null, 'none', ?, ?, '', '', 0, null)", known)
     connection.execute("create table client_periods as " + sql_of("client_periods"))
     return connection
 

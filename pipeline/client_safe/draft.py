@@ -8,7 +8,7 @@ from pipeline.client_safe.document import Content, Section
 from pipeline.client_safe.facts import Facts, Improvement, Told
 from pipeline.client_safe.shown import CHANNELS, FEW, label_of, period_name
 
-TEMPLATE_VERSION = "rule-1"  # changes with the words below: an approval binds it
+TEMPLATE_VERSION = "rule-2"  # changes with the words below: an approval binds it
 MANY_MISSED = 0.2  # of all calls: worth saying first
 SLOW = 3600  # seconds that a typical lead waits: likewise
 
@@ -18,7 +18,7 @@ def write_draft(facts: Facts) -> Content:
     sections = (
         Section("Calls", tuple(_lines(facts, "calls", "missed_calls"))),
         Section("New leads", tuple([*_lines(facts, "leads"), *_channels(facts), *_wait(facts)])),
-        Section("Jobs and money", tuple([*_lines(facts, "booked_jobs", "revenue")])),
+        Section("Jobs and money", tuple([*_lines(facts, "booked_jobs", "invoiced", "revenue")])),
         Section("Since you joined", tuple(_since_joining(facts))),
         Section("What we did", tuple(_lines(facts, "messages_sent", "tasks_given"))),
         Section("What is next", tuple(_next(facts))),

@@ -12,6 +12,7 @@ _LABELS = {
     "missed_calls": "missed calls",
     "leads": "new leads",
     "booked_jobs": "booked jobs",
+    "invoiced": "work billed",
     "revenue": "revenue",
     "response_time": "typical wait for an answer",
     "messages_sent": "messages sent for you",

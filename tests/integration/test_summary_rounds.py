@@ -21,6 +21,7 @@ from pipeline.assets.client_safe import client_safe_assets
 from pipeline.automation import decisions_sensor
 from pipeline.client_safe import review
 from pipeline.client_safe.call_summaries import summaries_of_lead, summarize_calls
+from pipeline.client_safe.draft import TEMPLATE_VERSION
 from pipeline.client_safe.facts import NoFacts, due_periods, query_hash, read_facts, read_hashes
 from pipeline.client_safe.review import Person
 from pipeline.client_safe.round import Round, make_round, propose_period, wanted, what_waits
@@ -347,7 +348,7 @@ def test_a_model_that_is_wrong_twice_is_not_used(
     model.script = chat(bad)
     with caplog.at_level(logging.WARNING):
         draft = one_draft(home)
-    assert (draft["made_by"], draft["status"], draft["template_version"]) == ("rule", "in_review", "rule-1")
+    assert (draft["made_by"], draft["status"], draft["template_version"]) == ("rule", "in_review", TEMPLATE_VERSION)
     assert "81 new leads" in draft["content"]
     assert not re.search(r"14 missed|0142|4111|Twice|script", draft["content"])
     assert "acme" in caplog.text

@@ -36,6 +36,7 @@ def test_a_month_reads_like_this() -> None:
         "A typical lead waited 8 minutes until a person answered.",
         "Jobs and money",
         "Booked jobs: 48.",
+        "Work billed: $52,000.",
         "Revenue: $43,151.",
         "Since you joined",
         "Better. Calls missed: 12% now, 31% before. The true change is most likely between 11 points and 26 points lower.",

@@ -177,7 +177,7 @@ select
     together.period_start,
     together.figure,
     together.part,
-    case together.figure when 'revenue' then 'cents' when 'response_time' then 'seconds' else 'count' end as unit,
+    case when together.figure in ('invoiced', 'revenue') then 'cents' when together.figure = 'response_time' then 'seconds' else 'count' end as unit,
     nullif(together.currency, '') as currency,
     cast(case when together.is_told in ('all', 'known') then together.value end as bigint) as value,
     cast(case when together.is_told in ('all', 'known') then together.k end as bigint) as k,
@@ -187,7 +187,7 @@ select
     coalesce(
         case
             when together.figure in ('calls', 'missed_calls') then read_until.calls_until
-            when together.figure = 'revenue' then read_until.books_until
+            when together.figure in ('invoiced', 'revenue') then read_until.books_until
             when together.figure in ('messages_sent', 'tasks_given') then periods.as_of
             else read_until.all_until
         end,

@@ -28,6 +28,11 @@ with happened as (
 
     union all
 
+    select client_id, 'invoiced', null, currency, occurred_at, person_id, value_cents
+    from {{ ref('fct_lead_events') }} where event_type = 'invoice_issued' and value_cents <> 0
+
+    union all
+
     select sent.client_id, case sent.event_type when 'leadtrail_message' then 'messages_sent' else 'tasks_given' end, null, null, sent.occurred_at, sent.person_id, 1
     from {{ ref('fct_lead_events') }} as sent
     left join (
