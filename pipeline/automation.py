@@ -24,6 +24,7 @@ FOLLOW_UP_CRON = "*/5 * * * *"  # should the sensor be off or broken, nothing wa
 WEEKLY_CRON, MONTHLY_CRON = "30 6 * * 1", "45 6 1-7 * *"
 RECONCILE_CRON = "45 * * * *"  # for providers that only push
 RETENTION_CRON = "20 2 * * *"
+VERIFY_CRON = "10 6 * * *"
 MAX_SYNC_SECONDS = 3600  # a run that hangs is failed after this, and its slot freed
 MAX_BUILD_SECONDS = 3600
 MAX_FOLLOW_UP_SECONDS = 1800
@@ -47,11 +48,12 @@ _RUNNING = dg.DefaultScheduleStatus.RUNNING
 
 def jobs() -> list[Any]:
     """Besides those of the schedules."""
-    return [follow_up_job, summaries_job, build_job()]
+    return [follow_up_job, summaries_job, verify_job, build_job()]
 
 
 def schedules() -> list[dg.ScheduleDefinition]:
-    return [*_sync_schedules(), _build_schedule(), _retention_schedule(), _follow_up_schedule(), *_summary_schedules()]
+    ours = [_build_schedule(), _retention_schedule(), _follow_up_schedule(), *_summary_schedules(), _verify_schedule()]
+    return [*_sync_schedules(), *ours]
 
 
 def sensors() -> list[dg.SensorDefinition]:
@@ -206,7 +208,8 @@ def _attempt(cursor: str | None, mark: str, now: datetime) -> int | None:
 
 
 def _summary_assets() -> dg.AssetSelection:
-    return dg.AssetSelection.assets(*(["client_safe", name] for name in ("facts", "drafts", "reviews", "publications")))
+    names = ("facts", "drafts", "reviews", "publications")
+    return dg.AssetSelection.assets(*(["client_safe", name] for name in names)).without_checks()
 
 
 summaries_job = dg.define_asset_job(
@@ -229,6 +232,22 @@ def _summary_schedules() -> list[dg.ScheduleDefinition]:
         )
         for name, cron in {"weekly": WEEKLY_CRON, "monthly": MONTHLY_CRON}.items()
     ]
+
+
+verify_job = dg.define_asset_job(
+    "verify",
+    selection=dg.AssetSelection.checks(
+        dg.AssetCheckKey(dg.AssetKey(["client_safe", "publications"]), "the_running_system_is_verified")
+    ),
+    description="Look at the running system from outside, as after a change.",
+    executor_def=dg.in_process_executor,
+)
+
+
+def _verify_schedule() -> dg.ScheduleDefinition:
+    return dg.ScheduleDefinition(
+        name="verify_schedule", job=verify_job, cron_schedule=VERIFY_CRON, default_status=_RUNNING
+    )
 
 
 @dg.sensor(

@@ -12,6 +12,7 @@ from pipeline.assets.client_safe import client_safe_assets
 from pipeline.assets.follow_up import follow_up_assets
 from pipeline.assets.privacy import retention
 from pipeline.assets.raw import raw_assets
+from pipeline.assets.verification import running_system
 from pipeline.assets.warehouse import warehouse_assets
 from pipeline.automation import jobs, schedules, sensors
 from pipeline.manifest import manifest_path
@@ -29,6 +30,7 @@ defs = dg.Definitions(
         *client_safe_assets(),
         retention,
     ],
+    asset_checks=[running_system],
     jobs=jobs(),
     schedules=schedules(),
     sensors=sensors(),
