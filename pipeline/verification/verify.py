@@ -71,7 +71,7 @@ def _findings(office: Office, now: datetime) -> Iterator[Finding]:
     else:
         yield from _outside(office, addresses, now)
     yield from _guarded("queue", lambda: queue(office.engine, now=now))
-    yield from examine(office.settings, now=now, only=FRESHNESS)
+    yield from _fresh(examine(office.settings, now=now, only=FRESHNESS))
     yield from _guarded("audit", lambda: sealed_log(office))
 
 
@@ -89,6 +89,14 @@ def _outside(office: Office, at: Addresses, now: datetime) -> Iterator[Finding]:
             "webhooks", lambda: pages.intake(at.intake, http, connection.client_id, connection.provider)
         )
         yield from _guarded("observability", lambda: observability(at.dagster, http))
+
+
+def _fresh(findings: list[Finding]) -> Iterator[Finding]:
+    """What is well with connections is one line, so that all fits a screen; each that is not has its own."""
+    well = [one for one in findings if one.level == "ok" and "/" in one.what]
+    if well:
+        yield Finding("ok", "freshness", f"{len(well)} connections are as fresh as they should be")
+    yield from (one for one in findings if one not in well)
 
 
 def _guarded(what: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
