@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from pipeline.build_record import note_build
 from pipeline.settings import Settings
 
 log = logging.getLogger("leadtrail.build")
+PATIENCE = 60.0  # seconds to wait for another program to let go of the warehouse's file
 
 
 class BuildFailed(Exception):
@@ -155,7 +158,7 @@ def build(
     """Build and test what has changed (see `build_plan`), or the selection. `urgent`: of what has changed only what somebody
     waits for. Raises BuildFailed, which says what failed and for which client. Publishes nothing."""
     with sole_writer(settings):
-        check_readable(settings)
+        wait_for_file(settings)
         refresh = ["--full-refresh"] if full_refresh else []
         if select:
             # a test that looks at models outside the selection would fail for want of them
@@ -219,20 +222,34 @@ def _result(result: Any) -> dict[str, Any]:
     }
 
 
-def check_readable(settings: Settings) -> None:
-    """Raise BuildFailed if the warehouse's file can't be opened, whoever tries: it is damaged, or a newer DuckDB wrote it. dbt
-    would try again for minutes. A file that somebody holds is another matter: dbt waits for it."""
+def wait_for_file(settings: Settings, *, patience: float = PATIENCE) -> None:
+    """Wait while another program has the warehouse's file open. Raise BuildFailed if it still has after `patience` seconds, or if
+    the file can't be opened whoever tries: it is damaged, or a newer DuckDB wrote it. dbt would say neither clearly."""
     if not settings.warehouse.exists():
         return
-    try:
-        duckdb.connect(str(settings.warehouse), read_only=True).close()
-    except duckdb.Error as error:
-        said = str(error).splitlines()[0]
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            duckdb.connect(str(settings.warehouse), read_only=True).close()  # what can't be read is not touched
+            duckdb.connect(str(settings.warehouse)).close()
+            return
+        except duckdb.ConnectionException:  # this process has it open already
+            return
+        except duckdb.Error as error:
+            said = str(error).splitlines()[0]
         if "set lock on file" not in said:
             raise BuildFailed(
                 f"The warehouse {settings.warehouse} cannot be opened: {said} It was not touched, and what is published stays. "
                 "If a newer DuckDB wrote it, upgrade; else `leadtrail rebuild` makes it anew from landing."
-            ) from None
+            )
+        if time.monotonic() >= deadline:
+            holder = re.search(r"held in (\S+) \(PID (\d+)\)", said)
+            who = f"process {holder[2]} ({Path(holder[1]).name})" if holder else "another program"
+            raise BuildFailed(
+                f"The warehouse {settings.warehouse} was held open by {who} for {patience:.0f} s, so nothing was built; what "
+                "is published stays. Close that program and run it again; to look at data, open analytics.duckdb read-only."
+            )
+        time.sleep(min(0.5, patience))
 
 
 def drop_warehouse(settings: Settings) -> None:

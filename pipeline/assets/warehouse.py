@@ -20,7 +20,7 @@ from pipeline.office import Office
 from pipeline.publishing import SERVED, publish
 from pipeline.settings import Settings
 from pipeline.tags import ONLY_NEWS
-from pipeline.warehouse import BuildFailed, BuildResult, build, check_readable, sole_writer
+from pipeline.warehouse import BuildFailed, BuildResult, build, sole_writer, wait_for_file
 
 POOL = "warehouse"  # one writer at a time: its limit is 1 in dagster.yaml
 OWNER = "team:data"
@@ -51,7 +51,7 @@ def warehouse_assets(manifest: Path) -> list[dg.AssetsDefinition]:
         office = Office.from_env()
         office.write_directory()
         with sole_writer(office.settings):
-            check_readable(office.settings)
+            wait_for_file(office.settings)
             plan = plan_build(office.settings)
             # what is selected is built, all of it: every asset shows when it was last made
             refresh = ["--full-refresh"] if plan.full_refresh else []

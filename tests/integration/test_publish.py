@@ -6,10 +6,12 @@ import json
 import multiprocessing
 import os
 import random
+import resource
 import shutil
 import signal
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from tests.warehouse import Landed, land
 FORMS = ["staging.forms"]
 SUBMISSIONS = "warehouse.staging.stg_forms__submissions"  # as dbt writes names into views
 CLIENTS = ("acme", "bolt", "cole")
+MEGABYTE = 1024 * 1024
 spawn = multiprocessing.get_context("spawn")
 
 
@@ -52,8 +55,9 @@ def settings_of(home: Path) -> Settings:
     return Settings.from_env({"LEADTRAIL_HOME": str(home)})
 
 
-def form(client: str, number: int) -> Landed:
-    payload = json.dumps({"content_key": f"k{number}", "name": f"Ana {number}", "form_id": "quote"}).encode()
+def form(client: str, number: int, said: str = "") -> Landed:
+    fields = {"content_key": f"k{number}", "name": f"Ana {number}", "form_id": "quote", "message": said}
+    payload = json.dumps(fields).encode()
     return Landed(client, "forms", "submissions", Record(f"f{number}", payload, NOW), via="webhook")
 
 
@@ -307,6 +311,37 @@ def test_a_build_of_something_else_does_not_make_a_failed_test_pass(settings: Se
     build(settings, select=["holidays"])
     with pytest.raises(BuildFailed, match="clients: acme"):
         publish(settings)
+
+
+@contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    """As on a disk that is full: whoever writes beyond that is refused."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_c5_a_build_on_a_full_disk_fails_what_is_published_is_readable_and_the_next_build_with_room_is_whole(
+    settings: Settings,
+) -> None:
+    good, count = publish(settings), "select count(*) from staging.stg_forms__submissions"
+    photos = random.Random(7)
+    land(settings.home, [form("acme", 100 + number, photos.randbytes(500_000).hex()) for number in range(60)])
+    with (
+        no_file_larger_than(32 * MEGABYTE),
+        pytest.raises(BuildFailed, match=r"(?s)base_forms__submissions: .*File too large"),
+    ):
+        build(settings, select=FORMS)
+    with pytest.raises(BuildFailed):
+        publish(settings)
+    assert settings.analytics.resolve() == good
+    assert read(settings.analytics, count) == [(9,)]
+    build(settings, select=FORMS)
+    publish(settings)
+    assert read(settings.analytics, count) == [(69,)]
 
 
 def test_a_model_that_fails_could_be_anybodys(settings: Settings) -> None:
