@@ -18,6 +18,7 @@ POINTS = (
     "deliver: about to send",  # said so, provider not called
     "deliver: sent",  # the provider has it, we have not written that down
     "deliver: recorded",
+    "deliver: refused",  # for good; that, and what follows from it, is about to be written down
     "outcomes: landed",
 )
 ERASURE_POINTS = (

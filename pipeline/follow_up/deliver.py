@@ -192,8 +192,8 @@ class _Run:
             deliverer, message = self._ready(row, json.loads(row["payload"]))
             receipt = deliverer.find(message, since=_first_sent(row))
         except Unconfirmable as error:
+            self.aftermath.cannot_be_told(row, error, now())  # first: nobody asks again
             ask_later(self.engine, output_id, "unconfirmable", error.what, now() + A_PERSON_DECIDES, now())
-            self.aftermath.cannot_be_told(row, error, now())
             return "nobody knows"
         except Unconfirmed as error:
             ask_later(self.engine, output_id, "unconfirmed", error.what, error.ask_at, now())

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine
 from connectors.base import ConfigError, ConnectorError, CredentialError, ProviderDown, RateLimited, TransientError
 from connectors.delivery import Reason, Unconfirmable, Unconfirmed, Undeliverable
 from pipeline.clients import ClientConfig
+from pipeline.crash_points import crash_here
 from pipeline.follow_up.holding import CARRIERS, to_the_desk
 from pipeline.follow_up.published import Published
 from pipeline.follow_up.refusals import ask_owner
@@ -67,8 +68,8 @@ class Aftermath:
         if isinstance(error, TransientError) and not (isinstance(error, ProviderDown) and error.maybe_done):
             return self._again(claimed, "provider_down", error, now, None)
         # its answer was not understood: it may have been taken
-        unknown(self.engine, claimed, _words(error), now)
         self._incident(row, "not-understood", error, now)
+        unknown(self.engine, claimed, _words(error), now)
         return "unknown"
 
     def not_made(self, claimed: Claimed, error: Exception, now: datetime) -> str:
@@ -103,20 +104,23 @@ class Aftermath:
             return status
         if error.reason == "unreachable" and claimed.attempts == 1:
             return self._again(claimed, "unreachable", error, now, ONE_MORE_TRY)
-        if failed(self.engine, claimed, error.reason, error.what, now):
-            with self.engine.begin() as connection:
-                self.undelivered(connection, claimed.row, error, now)
+
+        def follows(connection: Connection) -> None:
+            self.undelivered(connection, claimed.row, error, now)
+            crash_here("deliver: refused")
+
+        failed(self.engine, claimed, error.reason, error.what, now, then=follows)
         return "failed"
 
     def _again(self, claimed: Claimed, code: str, error: ConnectorError, now: datetime, after: timedelta | None) -> str:
-        status = retry(self.engine, claimed, code, error.what, now, after=after)
-        if status == "failed":  # its time is over: somebody must know
-            with self.engine.begin() as connection:
-                if claimed.row["output_type"] == "task":
-                    self._to_the_desk(connection, claimed.row, error, now)
-                else:
-                    self._ask_in(connection, claimed.row, code, error.what, "Call or write yourself.", now)
-        return status
+
+        def too_late(connection: Connection) -> None:  # somebody must know
+            if claimed.row["output_type"] == "task":
+                self._to_the_desk(connection, claimed.row, error, now)
+            else:
+                self._ask_in(connection, claimed.row, code, error.what, "Call or write yourself.", now)
+
+        return retry(self.engine, claimed, code, error.what, now, after=after, in_the_end=too_late)
 
     def _suppress(self, connection: Connection, row: Row, error: Undeliverable, now: datetime) -> None:
         channel: Any = row["channel"]

@@ -102,6 +102,7 @@ class Ruling:
 
 
 Gate = Callable[[Connection, Mapping[str, Any], datetime], Ruling]
+Follows = Callable[[Connection], None]  # in the transaction of what it follows from
 
 
 def enqueue(connection: Connection, wanted: Sequence[Output], now: datetime) -> list[str]:
@@ -193,26 +194,34 @@ def delivered(engine: Engine, claimed: Claimed, provider_ref: str, now: datetime
 
 
 def retry(
-    engine: Engine, claimed: Claimed, code: str, reason: str, now: datetime, *, after: timedelta | None = None
+    engine: Engine,
+    claimed: Claimed,
+    code: str,
+    reason: str,
+    now: datetime,
+    *,
+    after: timedelta | None = None,
+    in_the_end: Follows | None = None,
 ) -> str:
-    """It surely was not sent; try again later, or fail once the retry window (its expiry) is over. Returns the new status."""
+    """It surely was not sent; try again later, or fail once the retry window (its expiry) is over, with what follows from that.
+    Returns the new status."""
     wait = after if after is not None else min(FIRST_RETRY * 2 ** (claimed.attempts - 1), LONGEST_RETRY)
     at = now + wait
     if stamp(at) >= claimed.row["expires_at"]:
-        _report(
-            engine, claimed, {"status": "failed", "reason_code": code, "reason": reason}, "failed", code, reason, now
-        )
+        failed(engine, claimed, code, reason, now, then=in_the_end)
         return "failed"
     values = {"status": "retrying", "next_attempt_at": stamp(at), "reason_code": code, "reason": reason}
     _report(engine, claimed, values, "retrying", code, reason, now)
     return "retrying"
 
 
-def failed(engine: Engine, claimed: Claimed, code: str, reason: str, now: datetime) -> bool:
-    """The provider will never take it: a dead letter, with its reason, for its owner."""
-    return _report(
-        engine, claimed, {"status": "failed", "reason_code": code, "reason": reason}, "failed", code, reason, now
-    )
+def failed(
+    engine: Engine, claimed: Claimed, code: str, reason: str, now: datetime, *, then: Follows | None = None
+) -> bool:
+    """The provider will never take it: a dead letter, with its reason, for its owner. What follows from that happens with it, or
+    neither does: a failure that nobody was told of would be a loss."""
+    values = {"status": "failed", "reason_code": code, "reason": reason}
+    return _report(engine, claimed, values, "failed", code, reason, now, then=then)
 
 
 def unknown(engine: Engine, claimed: Claimed, reason: str, now: datetime, *, ask_at: datetime | None = None) -> bool:
@@ -360,6 +369,7 @@ def _report(
     now: datetime,
     *,
     even_if: Sequence[str] = (),
+    then: Follows | None = None,
 ) -> bool:
     """Store what became of a claim, unless somebody else claimed the output since. `unknown` of this fence is ours to mend.
     `even_if`: what was sent, or may have been, counts in these states too. Whoever has it then loses it to a new fence."""
@@ -372,6 +382,8 @@ def _report(
             values = {**values, "status_at": stamp(now), "lease_until": None, "sending_since": None, "fence": fence}
             connection.execute(update(outputs).where(outputs.c.output_id == claimed.output_id).values(**values))
         _log(connection, claimed.output_id, claimed.fence, what if done else f"{what}, not heard", code, detail, now)
+        if done and then is not None:
+            then(connection)
     return done
 
 

@@ -102,6 +102,9 @@ def life(tmp_path: Path, serve: Callable[..., Served]) -> Iterator[Life]:
         agency.home.step(f"mail-{number}", **stands, channel="email", template="mail", template_version=MAIL.version)
         agency.home.task(f"task-{number}", **stands)
         agency.home.task(f"desk-{number}", **stands, channel="desk_task")
+    # the CRM will not take this one: nobody there has its owner's address
+    agency.home.contact("lead-x", phone="+15125550299", crm_contact_id=CONTACT, owner_email="gone@ridge.example")
+    agency.home.task("refused by the CRM", lead_id="lead-x", expires_at=NOW + 9 * HOUR)
     agency.home.publish()
     environ = {**os.environ, **agency.home.settings.environ, "PYTHONPATH": str(ROOT)}
     environ["LEADTRAIL_HOME"] = str(agency.home.path)
@@ -118,6 +121,8 @@ def life(tmp_path: Path, serve: Callable[..., Served]) -> Iterator[Life]:
 def check(life: Life, *, mails_nobody_knows_of: int) -> None:
     """Everything once; only a mail may be left to a person, and even then it was sent at most once."""
     sent, rows = life.sent(), {row["idempotency_key"]: row for row in life.agency.home.queued()}
+    moved = rows.pop("refused by the CRM")
+    assert (moved["channel"], moved["status"]) == ("desk_task", "delivered")
     ours = {key: row for key, row in rows.items() if not key.startswith("refused")}
     assert len(ours) == 4 * LEADS
     assert set(sent.values()) == {1}, sent
