@@ -23,6 +23,7 @@ from connectors.sandbox.provider import Push, Request, SandboxProvider, World
 from connectors.sandbox.run import write_clients
 from connectors.sandbox.server import Sandbox
 from connectors.sandbox.town import make_town
+from connectors.sandbox.truth import write_truth
 from pipeline.clients import load_clients
 from pipeline.directory import write_directory
 from pipeline.landing import Batch, Landing, content_keys
@@ -78,16 +79,17 @@ class InProcess(httpx.BaseTransport):
         return httpx.Response(reply.status, headers=dict(reply.headers), content=reply.body)
 
 
-def land_part(folder: Path, first: int, clients: int) -> None:
-    """Leave landing/ and directory/ in the folder."""
+def land_part(folder: Path, first: int, clients: int, seed: int = SEED) -> None:
+    """Leave landing/ and directory/ in the folder, and truth.json: what really happened."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     gc.disable()  # the town is all made to stay
-    town = make_town(SEED, clients=clients, months=MONTHS, leads_per_month=LEADS_PER_MONTH, end=END, first=first)
-    world = World(SEED, now=lambda: END)
+    town = make_town(seed, clients=clients, months=MONTHS, leads_per_month=LEADS_PER_MONTH, end=END, first=first)
+    world = World(seed, now=lambda: END)
     providers: dict[str, SandboxProvider] = {name: sandbox_provider(name)(town, world) for name in CONNECTORS}
     gc.freeze()
     gc.enable()
+    write_truth(folder / "truth.json", town, providers.values())
     write_clients(Sandbox(list(providers.values()), world, ORIGIN), town, folder)
     environ = {"LEADTRAIL_HOME": str(folder)}
     for name, provider in providers.items():
@@ -138,8 +140,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--first", type=int, required=True, help="number of the first client")
     parser.add_argument("--clients", type=int, required=True)
+    parser.add_argument("--seed", type=int, default=SEED)
     args = parser.parse_args()
-    land_part(args.folder, args.first, args.clients)
+    land_part(args.folder, args.first, args.clients, args.seed)
 
 
 if __name__ == "__main__":

@@ -26,10 +26,9 @@ RECORDS = 250_000  # about, in a part
 PROCESSES = 2
 
 
-def make_home(home: Path, parts: int) -> int:
+def make_home(home: Path, parts: int, seed: int = SEED) -> int:
     """A home that holds the first parts, landed and not yet built; its number of records."""
-    with ThreadPoolExecutor(PROCESSES) as pool:
-        folders = list(pool.map(_part, range(parts)))
+    folders = make_parts(parts, seed)
     shutil.rmtree(home, ignore_errors=True)
     (home / "directory").mkdir(parents=True)
     records = 0
@@ -45,12 +44,17 @@ def make_home(home: Path, parts: int) -> int:
     return records
 
 
-def _part(number: int) -> Path:
-    folder = KEPT / f"part-{number}"
-    done, made_of = folder / "done", f"{SEED} {END.date()} {MONTHS} months, {LEADS_PER_MONTH} leads"
+def make_parts(parts: int, seed: int = SEED) -> list[Path]:
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        return list(pool.map(lambda number: _part(number, seed), range(parts)))
+
+
+def _part(number: int, seed: int) -> Path:
+    folder = KEPT / (f"part-{number}" if seed == SEED else f"seed-{seed}-part-{number}")
+    done, made_of = folder / "done", f"{seed} {END.date()} {MONTHS} months, {LEADS_PER_MONTH} leads"
     if not done.exists() or done.read_text() != made_of or _directory(folder) != _directory_today():
         first, clients = str(number * CLIENTS), str(CLIENTS)
-        command = [sys.executable, "-m", "bench.warehouse.land"]
+        command = [sys.executable, "-m", "bench.warehouse.land", "--seed", str(seed)]
         subprocess.run([*command, "--folder", folder, "--first", first, "--clients", clients], cwd=ROOT, check=True)
         done.write_text(made_of)
     return folder
