@@ -27,7 +27,7 @@ soak: install
 
 # one that misses its targets does not keep the others from running
 bench: install
-	@missed=0; for part in intake ingest warehouse speed_to_lead redaction; do $(BIN)/python -m bench.$$part || missed=1; done; exit $$missed
+	@missed=0; for part in intake ingest warehouse identity speed_to_lead redaction; do $(BIN)/python -m bench.$$part || missed=1; done; exit $$missed
 
 lint: install
 	$(BIN)/ruff format --check .
