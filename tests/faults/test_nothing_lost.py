@@ -105,7 +105,8 @@ def tell(story: Story, fresh: Home) -> None:
     note_landing(story, "compacted")
     with home.engine.begin() as connection:
         connection.execute(delete(feeds))
-    sandbox.world.set_now(now + timedelta(seconds=1))  # said in the same moment, which batch said it first would be a tie
+    # said in the same moment, which batch said it first would be a tie
+    sandbox.world.set_now(now + timedelta(seconds=1))
     assert all(outcome.state == "ok" for outcome in home.sync().values())
     note_landing(story, "landed again")
     story.dumps["landed again"] = built(home)
