@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -286,3 +287,23 @@ def test_how_long_is_a_setting_and_a_mistake_in_it_deletes_nothing(settings):
     for wrong in ("webhook=3", "logs=0", "logs=soon", "logs"):
         with pytest.raises(RetentionMistake, match="Nothing was deleted"):
             read_keep(replace(settings, keep_days=wrong))
+
+
+# ---- exports ----
+
+
+def test_nothing_writes_a_spreadsheet_in_which_a_customers_text_could_become_a_formula():
+    """Whoever adds such an export has to put a quote before cells that begin with = + - @, and to say so here."""
+    writes = re.compile(
+        r"csv\.writer|DictWriter|\.to_csv|\.to_excel|openpyxl|xlsxwriter|write_csv|text/csv|format\s+csv", re.IGNORECASE
+    )
+    root = Path(__file__).parent.parent.parent
+    code = [
+        path
+        for folder in ("pipeline", "connectors")
+        for path in (root / folder).rglob("*.py")
+        if "sandbox" not in path.parts
+    ]
+    pages = [*(root / "pipeline").rglob("*.html"), *(root / "dbt_project").rglob("*.sql")]
+    assert len(code) > 100
+    assert [str(path.relative_to(root)) for path in (*code, *pages) if writes.search(path.read_text())] == []
