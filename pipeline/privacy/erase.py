@@ -41,7 +41,7 @@ def erase(
     office.connections(client=client_id)  # a client that there is
     settings, engine, prints = office.settings, office.engine, Prints(office.settings)
     with landing_lock(settings, alone=True), sole_writer(settings):
-        subject, named = find(settings, client_id, who), identifier(who)
+        subject, named = find(settings, engine, client_id, who), identifier(who)
         with engine.begin() as connection:
             at = _begun(Tombstones.read(connection, prints), client_id, named)
             if subject.is_known:

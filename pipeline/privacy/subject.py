@@ -11,11 +11,16 @@ from urllib.parse import unquote_to_bytes
 import duckdb
 import phonenumbers
 import pyarrow.parquet as pq
+from sqlalchemy import Engine, select
 
 from pipeline.client_safe.known_values import NAME_COLUMNS
 from pipeline.client_safe.spelling import fold
 from pipeline.settings import Settings
 from pipeline.store.erasures import addresses_in
+from pipeline.store.schema import inbox
+
+LONG_ID = 6  # a shorter id is also a number that means something else
+_TOKEN = re.compile(rb"[A-Za-z0-9_-]{6,}")
 
 Key = tuple[str, str, str]  # provider, stream, record id
 
@@ -33,12 +38,13 @@ class Subject:
     leads: set[str] = field(default_factory=set)
     records: set[Key] = field(default_factory=set)
     mentions: set[Key] = field(default_factory=set)
+    webhooks: set[int] = field(default_factory=set)  # as they came, in the inbox
     addresses: set[str] = field(default_factory=set)  # phone:+1…, email:…
     names: set[str] = field(default_factory=set)  # folded, of two words or more
 
     @property
     def is_known(self) -> bool:
-        return bool(self.people or self.records or self.mentions)
+        return bool(self.people or self.records or self.mentions or self.webhooks)
 
     @property
     def identifiers(self) -> set[str]:
@@ -46,6 +52,7 @@ class Subject:
         return {
             *(f"record:{'/'.join(key)}" for key in self.records),
             *(f"mention:{'/'.join(key)}" for key in self.mentions),
+            *(f"webhook:{one}" for one in self.webhooks),
             *self.addresses,
             *(f"lead:{one}" for one in self.leads),
             *(f"person:{one}" for one in self.people),
@@ -65,7 +72,7 @@ def identifier(who: str) -> str:
     return who.strip()
 
 
-def find(settings: Settings, client_id: str, who: str) -> Subject:
+def find(settings: Settings, engine: Engine, client_id: str, who: str) -> Subject:
     """Raises NobodyFound if an address is shared: then a person has to be named by id."""
     subject, named = Subject(client_id), identifier(who)
     placed: dict[Key, str] = {}
@@ -78,6 +85,7 @@ def find(settings: Settings, client_id: str, who: str) -> Subject:
         subject.addresses.add(named)
     if subject.people or ":" in named:
         _by_content(settings, subject, placed)
+        _webhooks(engine, subject)
     return subject
 
 
@@ -173,6 +181,24 @@ def _names_them(payload: str, names: set[str]) -> bool:
 def _tells(provider: str, payload: str, ids: set[str]) -> bool:
     """Our own records of what we did name leads by our ids."""
     return provider == "leadtrail" and any(one in payload for one in ids)
+
+
+def _webhooks(engine: Engine, subject: Subject) -> None:
+    """Those that name them: by address, by full name, or by the id of a record of theirs."""
+    ids = {key[2].encode() for key in subject.records if len(key[2]) >= LONG_ID}
+    columns = (inbox.c.id, inbox.c.state, inbox.c.url, inbox.c.headers, inbox.c.body)
+    with engine.connect() as connection:
+        for row in connection.execute(select(*columns).where(inbox.c.client_id == subject.client_id)):
+            whole = b"\n".join((row.body, row.url.encode(), row.headers.encode()))
+            found = {one for text in spellings_of(whole) for one in addresses_in(text)}
+            named = any(_names_them(text.decode(errors="replace"), subject.names) for text in spellings_of(whole))
+            if row.state == "stored":
+                # it has not been read: what may be somebody else's stays, and what is theirs will not come in
+                theirs = bool(found & subject.addresses) or (named and not found)
+            else:
+                theirs = bool(found & subject.addresses) or named or not ids.isdisjoint(_TOKEN.findall(whole))
+            if theirs:
+                subject.webhooks.add(row.id)
 
 
 def spellings_of(text: bytes) -> Sequence[bytes]:

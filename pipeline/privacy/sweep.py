@@ -124,12 +124,14 @@ def _webhooks(connection: Connection, tombstones: Tombstones, now: datetime) -> 
     gone = [
         row.id
         for row in rows
-        if _names_erased(tombstones, row.client_id, b" ".join((row.body, row.url.encode(), row.headers.encode())))
+        if tombstones.has(row.client_id, f"webhook:{row.id}")
+        or _names_erased(tombstones, row.client_id, b" ".join((row.body, row.url.encode(), row.headers.encode())))
     ]
-    for i in gone:
-        emptied = {"url": "", "tail": "", "headers": "{}", "body": b"", "state": "erased", "state_at": stamp(now)}
-        connection.execute(update(inbox).where(inbox.c.id == i).values(emptied))
-    connection.execute(delete(quarantine).where(quarantine.c.inbox_id.in_(gone)))
+    emptied = {"url": "", "tail": "", "headers": "{}", "body": b"", "state": "erased", "state_at": stamp(now)}
+    for start in range(0, len(gone), 500):
+        some = gone[start : start + 500]
+        connection.execute(update(inbox).where(inbox.c.id.in_(some)).values(emptied))
+        connection.execute(delete(quarantine).where(quarantine.c.inbox_id.in_(some)))
     return len(gone)
 
 

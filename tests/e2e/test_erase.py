@@ -1,0 +1,114 @@
+"""A person who asks to be forgotten: nothing of them is left in the home, and everybody else is as before."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pipeline.crash_points import ERASURE_POINTS
+from pipeline.office import Office
+from pipeline.privacy.subject import Subject, find
+from pipeline.settings import Settings
+from tests.canaries import Canaries
+from tests.canary_town import spelled
+from tests.e2e.conftest import LEADTRAIL, ROOT, Home, leadtrail
+
+
+def somebody(home: Path) -> tuple[str, str]:
+    """A client, and the person of theirs whom most systems know."""
+    with duckdb.connect(str(home / "analytics.duckdb"), read_only=True) as analytics:
+        [row] = analytics.execute(
+            "select client_id, person_id from timeline.record_identity group by 1, 2 order by count(distinct provider) desc, "
+            "count(*) desc, 1, 2 limit 1"
+        ).fetchall()
+        return row
+
+
+def words_of(subject: Subject) -> Canaries:
+    values = {one.partition(":")[2] for one in subject.addresses}
+    return Canaries({*values, *spelled(values), *subject.names})
+
+
+def others(home: Path, client: str, person: str) -> dict[str, list[tuple[object, ...]]]:
+    """Everybody else's timeline."""
+    with duckdb.connect(str(home / "analytics.duckdb"), read_only=True) as analytics:
+        return {
+            table: analytics.execute(
+                f"select {columns} from timeline.{table} where client_id <> ? or person_id <> ? order by all",
+                [client, person],
+            ).fetchall()
+            for table, columns in {
+                "fct_lead_events": "client_id, lead_id, event_id, event_type, occurred_at, value_cents",
+                "record_identity": "client_id, person_id, record_uid",
+                "dim_leads": "client_id, lead_id, person_id, stage, revenue_cents",
+            }.items()
+        }
+
+
+def settings_of(home: Path) -> Settings:
+    return Settings.from_env({"LEADTRAIL_HOME": str(home)})
+
+
+def subject_of(home: Path, client: str, person: str) -> Subject:
+    office = Office(settings_of(home))
+    try:
+        return find(office.settings, office.engine, client, person)
+    finally:
+        office.engine.dispose()
+
+
+def copied(built_home: Home, to: Path) -> Path:
+    return Path(shutil.copytree(built_home.path, to / "home", symlinks=True))
+
+
+def test_an_erased_person_is_nowhere_in_the_home_and_nobody_else_has_changed(built_home: Home, tmp_path: Path) -> None:
+    home = copied(built_home, tmp_path)
+    client, person = somebody(home)
+    subject = subject_of(home, client, person)
+    words, before = words_of(subject), others(home, client, person)
+    assert {name.split("/")[0] for name in words.in_folder(home)} >= {"landing", "warehouse.duckdb", "published"}
+    phone = next(one.partition(":")[2] for one in sorted(subject.addresses) if one.startswith("phone:"))
+    with sqlite3.connect(home / "store.db") as store:  # they had said stop
+        row = (client, phone, "text", "2026-01-01T00:00:00.000000+00:00", "keyword", "event", "standing", "2026-01-01")
+        store.execute("insert into suppressions values (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    done = leadtrail(home, "erase", person, "--client", client, "--by", "dana", timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert dict(words.in_folder(home)) == {}
+    assert words.in_bytes((done.stdout + done.stderr).encode()) == set()
+    assert others(home, client, person) == before
+    with sqlite3.connect(home / "store.db") as store:
+        kept = "select state from suppressions where client_id = ? and address like 'erased:%'"
+        assert store.execute(kept, [client]).fetchall() == [("standing",)]
+        actions = [action for (action,) in store.execute("select action from audit_log order by seq")]
+    assert actions[-2:] == ["person.erasure_begun", "person.erased"]
+    assert leadtrail(home, "audit", "verify").returncode == 0
+
+    nobody = leadtrail(home, "erase", "+15005550006", "--client", client, "--by", "dana")
+    assert nobody.returncode == 1
+    assert "Nothing was changed" in nobody.stderr
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("point", ERASURE_POINTS)
+def test_an_erasure_killed_at_any_point_is_finished_by_the_next(built_home: Home, tmp_path: Path, point: str) -> None:
+    home = copied(built_home, tmp_path)
+    client, person = somebody(home)
+    subject = subject_of(home, client, person)
+    words, before = words_of(subject), others(home, client, person)
+    phone = next(one.partition(":")[2] for one in sorted(subject.addresses) if one.startswith("phone:"))
+    command = ["erase", phone, "--client", client, "--by", "dana"]
+    environment = {**os.environ, "LEADTRAIL_HOME": str(home), "CRASH_AT": point}
+    killed = subprocess.run([*LEADTRAIL, *command], cwd=ROOT, env=environment, capture_output=True, timeout=600)
+    assert killed.returncode == -signal.SIGKILL
+    done = leadtrail(home, *command, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert dict(words.in_folder(home)) == {}
+    assert others(home, client, person) == before
