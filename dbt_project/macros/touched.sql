@@ -166,3 +166,25 @@
   select 1
   {%- endif %}
 {% endmacro %}
+
+{# When we first read a stream tells since when we knew all that is in it: if an earlier segment comes late, everybody with a record
+   there is touched. #}
+{% macro touch_moved_first_days() %}
+  {%- if is_incremental() %}
+  insert into landing.touched_clusters
+  select distinct {{ this_build() }}, identity.cluster_id
+  from {{ ref('int_identity') }} as identity
+  inner join (
+    select records.client_id, records.provider, records.stream
+    from {{ ref('int_records') }} as records
+    left join (
+      select distinct provider || ':' || stream || ':' || touched as record_uid from landing.touched_records
+      where build > {{ progress() }} and touched is not null
+    ) as news on records.record_uid = news.record_uid
+    group by records.client_id, records.provider, records.stream
+    having min(case when news.record_uid is not null then records.first_known_at end) < min(case when news.record_uid is null then records.first_known_at end)
+  ) as moved on identity.client_id = moved.client_id and identity.provider = moved.provider and identity.stream = moved.stream
+  {%- else %}
+  select 1
+  {%- endif %}
+{% endmacro %}

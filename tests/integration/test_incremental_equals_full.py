@@ -214,6 +214,7 @@ SEEN = {
     "aliases": "select alias_id, lead_id from timeline.lead_aliases",
     "events": "select client_id, event_type from timeline.fct_lead_events",
     "revenue": "select client_id, sum(revenue_cents) from intermediate.int_leads group by 1",
+    "known": "select record_id, known_at from timeline.fct_lead_events where client_id = 'restored-story'",
     "no_emails": "select client_id, is_email_opted_out from intermediate.int_leads",
     "classes": "select identity_key, key_class from intermediate.int_keys",
     "holders": "select client_id || ' ' || stream || ' ' || record_id, person_id from intermediate.int_identity inner join "
@@ -328,6 +329,11 @@ def test_a_renamed_stage_gives_its_deals_another_meaning(told: Told) -> None:
 
 def test_a_deleted_payment_is_no_revenue(told: Told) -> None:
     assert [told.one(arrival, "revenue", "unpaid-story") for arrival in range(2)] == [25000, 0]
+
+
+def test_when_a_call_was_known_changes_with_the_day_its_stream_was_first_read(told: Told) -> None:
+    known = [told.one(arrival, "known", "1") for arrival in range(2)]
+    assert known == [(FIRST + 1 * DAY).replace(tzinfo=None), (FIRST + 10 * DAY).replace(tzinfo=None)]
 
 
 def test_who_opts_in_to_emails_again_is_written_to_until_they_opt_out_again(told: Told) -> None:

@@ -154,3 +154,9 @@ def stories() -> Iterator[Landed]:
     client = "late-story"  # an older event of the same lead comes late
     yield call(client, "1", FIRST + 5 * DAY, ANA)
     yield call(client, "2", FIRST + 4 * DAY, ANA, received_at=FIRST + 6 * DAY, segment=1)
+
+    client = (
+        "restored-story"  # the first day of a stream comes last: from then on we know when the others were first read
+    )
+    yield call(client, "1", FIRST + DAY, ANA, received_at=FIRST + 10 * DAY)
+    yield call(client, "2", FIRST, BO, received_at=FIRST + 2 * DAY, segment=1)

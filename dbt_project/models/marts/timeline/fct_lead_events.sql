@@ -1,6 +1,6 @@
 {{ config(
     materialized='incremental', incremental_strategy='touched', touched=['clusters', 'cluster_id'],
-    post_hook="{{ note_progress() }}"
+    pre_hook="{{ touch_moved_first_days() }}", post_hook="{{ note_progress() }}"
 ) }}
 with identity as (
     select * from {{ ref('int_identity') }}
