@@ -13,7 +13,9 @@ from pipeline.office import Office
 from pipeline.store import sessions
 from pipeline.store.accounts import AccountProblem, the_account
 
-portal_app = typer.Typer(help="What clients see: links that sign them in, and their pages as files.", no_args_is_help=True)
+portal_app = typer.Typer(
+    help="What clients see: links that sign them in, and their pages as files.", no_args_is_help=True
+)
 
 
 @portal_app.command("link")
