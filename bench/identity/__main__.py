@@ -33,6 +33,7 @@ JOINED = """
 create temp table joined as
 select truth.*, coalesce(ours.person_id, 'none ' || row_number() over ()) as our_person
 from truth
+inner join intermediate.int_records as landed using (client_id, provider, stream, record_id) -- nobody could know of others
 left join (
     select client_id, provider, stream, record_id, min(person_id) as person_id
     from timeline.fct_lead_events group by all
