@@ -95,15 +95,15 @@ class Settings:
     @property
     def portal_mail(self) -> dict[str, str]:
         """The mail server that sends clients their links: host, port, security, username, password, from."""
-        names = {
-            "host": "LEADTRAIL_PORTAL_MAIL_HOST",
-            "port": "LEADTRAIL_PORTAL_MAIL_PORT",
-            "security": "LEADTRAIL_PORTAL_MAIL_SECURITY",
-            "username": "LEADTRAIL_PORTAL_MAIL_USERNAME",
-            "password": "LEADTRAIL_PORTAL_MAIL_PASSWORD",
-            "from": "LEADTRAIL_PORTAL_MAIL_FROM",
+        env = self.environ
+        return {
+            "host": env.get("LEADTRAIL_PORTAL_MAIL_HOST", ""),
+            "port": env.get("LEADTRAIL_PORTAL_MAIL_PORT", ""),
+            "security": env.get("LEADTRAIL_PORTAL_MAIL_SECURITY", ""),
+            "username": env.get("LEADTRAIL_PORTAL_MAIL_USERNAME", ""),
+            "password": env.get("LEADTRAIL_PORTAL_MAIL_PASSWORD", ""),
+            "from": env.get("LEADTRAIL_PORTAL_MAIL_FROM", ""),
         }
-        return {part: self.environ.get(name, "") for part, name in names.items()}
 
     def override(self, provider: str, option: str) -> str:
         """LEADTRAIL_<PROVIDER>_<OPTION>, e.g. the base URL that points a connector at another server."""
