@@ -325,6 +325,7 @@ def no_file_larger_than(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.soak
 def test_c5_a_build_on_a_full_disk_fails_what_is_published_is_readable_and_the_next_build_with_room_is_whole(
     settings: Settings,
 ) -> None:
