@@ -147,9 +147,10 @@ def test_what_nobody_tested_is_not_published(settings: Settings) -> None:
 # ---- readers ----
 
 
-def read_all_the_time(home: str, told: Any, stop: Any) -> None:
+def read_all_the_time(home: str, told: Any, begun: Any, stop: Any) -> None:
     """Connect and query as fast as it goes. Tells how often, and everything that was not as promised."""
     settings, reads, wrong, last = settings_of(Path(home)), 0, [], 0
+    begun.set()
     while not stop.is_set():
         try:
             [(left, right)] = read(settings.analytics, "select (select n from timeline.l), (select n from timeline.r)")
@@ -170,9 +171,10 @@ def test_a_reader_is_never_locked_out_and_never_sees_half_a_build(settings: Sett
         "create table timeline.r as select 0 as n",
     )
     publish(settings)
-    told, stop = spawn.Queue(), spawn.Event()
-    reader = spawn.Process(target=read_all_the_time, args=(str(settings.home), told, stop))
+    told, begun, stop = spawn.Queue(), spawn.Event(), spawn.Event()
+    reader = spawn.Process(target=read_all_the_time, args=(str(settings.home), told, begun, stop))
     reader.start()
+    assert begun.wait(60), "a process of its own takes seconds to start on a busy machine"
     with closing(duckdb.connect(str(settings.analytics.resolve()), read_only=True)) as patient:
         for number in range(1, 21):
             change(settings, f"update timeline.l set n = {number}", f"update timeline.r set n = {number}")
