@@ -38,18 +38,7 @@ RECOVERY = {
 
 def add_summary(connection: Connection, row: Mapping[str, Any]) -> bool:
     """Whether it was not there yet."""
-    return connection.execute(_insert_once(connection), row).first() is not None
-
-
-def _insert_once(connection: Connection) -> Any:
-    from sqlalchemy.dialects import postgresql, sqlite
-
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return (
-        dialect.insert(summaries)
-        .on_conflict_do_nothing(index_elements=["idempotency_key"])
-        .returning(summaries.c.summary_id)
-    )
+    return add(connection, summaries, row)
 
 
 def set_status(connection: Connection, summary_id: str, status: str, reason: str, now: datetime, **more: Any) -> None:
