@@ -14,10 +14,12 @@ from connectors.registry import reads_from
 from pipeline.clients import ClientConfig
 from pipeline.follow_up.export import NO_RULES, RuleRows
 from pipeline.follow_up.hold_export import HOLDS, NO_HOLDS, WARNINGS, HoldRows
+from pipeline.follow_up.zones import state_prefixes
 from pipeline.store.connections import ConnectionState
 
 _CLIENTS = ("client_id", "name", "timezone", "owner", "joined_on", "high_value_cents")
 _NUMBERS = ("high_value_cents", "records_last_run", "released", "left_over")
+_PLACES = ("kind", "prefix", "state")
 _CONNECTIONS = (
     "client_id",
     "provider",
@@ -40,8 +42,8 @@ def write_directory(
     rules: RuleRows = NO_RULES,
     holds: HoldRows = NO_HOLDS,
 ) -> None:
-    """Replace `clients.parquet`, `connections.parquet` and the files of the rules and the holds. Every configured connection
-    that is read from has a row, synced or not."""
+    """Replace `clients.parquet`, `connections.parquet`, the files of the rules and the holds, and `us_places.parquet`. Every
+    configured connection that is read from has a row, synced or not."""
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "clients.parquet", _CLIENTS, [_of_client(one) for one in clients])
     rows = []
@@ -62,6 +64,7 @@ def write_directory(
     rules.write(folder)
     _write(folder / "holds.parquet", HOLDS, holds.holds)
     _write(folder / "connection_warnings.parquet", WARNINGS, holds.warnings)
+    _write(folder / "us_places.parquet", _PLACES, [dict(zip(_PLACES, row, strict=True)) for row in state_prefixes()])
 
 
 def _of_client(client: ClientConfig) -> dict[str, object]:

@@ -88,6 +88,17 @@ def contact(
     return _landed(client, "hubspot", "contacts", contact_id, payload, at, **more)
 
 
+def deal(client: str, deal_id: str, at: datetime, name: str, **more: Any) -> Landed:
+    properties = {"createdate": at.isoformat(), "dealname": name}
+    payload = {"id": deal_id, "createdAt": at.isoformat(), "properties": properties, "archived": False}
+    return _landed(client, "hubspot", "deals", deal_id, payload, at, **more)
+
+
+def deal_contact(client: str, deal_id: str, contact_id: str, at: datetime, **more: Any) -> Landed:
+    payload = {"from": {"id": deal_id}, "to": [{"toObjectId": int(contact_id), "associationTypes": []}]}
+    return _landed(client, "hubspot", "deal_contacts", deal_id, payload, at, **more)
+
+
 def thumbtack_lead(
     client: str, lead_id: str, at: datetime, *, name: str, phone: str, customer: str = "", **more: Any
 ) -> Landed:

@@ -1,7 +1,7 @@
 {# Identifiers of the records of one stream, one row each, as `client|kind:value`.
    keys: {kind: expression}; `given` and `full` are names as typed by somebody who knew, `screen` is what the phone network showed;
    `at` says when.
-   Flags about the phone or email: `is_proxy` (the marketplace lends it), `is_own` (the client's own line), `is_spam`. #}
+   Flags: `is_proxy` (the marketplace lends this phone; null when it does not say), `is_own` (the client's own line), `is_spam`. #}
 {% macro record_keys(provider, stream, relation, keys, at, given='null', full='null', is_proxy='false', is_own='false', is_spam='false', lends='false', screen='null') %}
 {%- for kind, expression in keys.items() %}
 select
@@ -17,7 +17,7 @@ select
     cast({{ full if full != 'null' else given }} as {{ text_type() }}) as full_name,
     {{ caller_name(screen) }} as caller_name,
     cast({{ at }} as timestamp) as occurred_at,
-    {{ is_proxy }} as is_proxy,
+    {{ is_proxy if kind.startswith('phone') else 'false' }} as is_proxy,
     {{ is_own }} as is_own,
     {{ is_spam }} as is_spam,
     {{ lends }} as is_lease

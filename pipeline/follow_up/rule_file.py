@@ -121,7 +121,7 @@ class Rule(_Strict):
     once_per: Literal["lead", "event", "caller_day", "client"] = "lead"
     stops_on: tuple[Stop, ...] = EVERY_STOP
     steps: tuple[Step, ...]
-    states: tuple[str, ...] = ()  # US states it is meant for; empty: all
+    states: tuple[str, ...] = ()  # US states whose leads it is meant for; empty: all, also where the state is not known
 
     @model_validator(mode="after")
     def _steps_fit_together(self) -> Rule:

@@ -11,10 +11,12 @@ from itertools import pairwise
 
 from pipeline.follow_up.rule_file import TASKS, Condition, Place, Rule, Step
 from pipeline.follow_up.template_file import Template
+from pipeline.follow_up.zones import is_state
 
 DAY = 86400
 MESSAGES_IN_A_RULE = 7  # as many as an episode may have
 MESSAGES_IN_24_HOURS = 3  # a state's law, over all channels
+OF_A_CLIENT = ("client_joined", "summary_due", "connection_warning", "hold_cleared")
 Objection = tuple[Place, str]
 
 
@@ -23,6 +25,7 @@ def objections(rule: Rule) -> Iterator[Objection]:
     messages = [(number, step) for number, step in enumerate(rule.steps) if step.channel not in TASKS]
     if rule.trigger == "urgent_lead":
         yield from _owner_first(rule)
+    yield from _somewhere(rule)
     if not messages:
         return
     if rule.trigger != "opt_out_or_help" and "wrong_number" not in rule.stops_on:
@@ -82,6 +85,16 @@ def _asks_everybody(rule: Rule) -> Iterator[Objection]:
                 ("applies_when", name),
                 "reviews are asked of everybody or nobody: no condition may choose who is asked",
             )
+    if rule.states:
+        yield ("states",), "reviews are asked of everybody or nobody, wherever they are"
+
+
+def _somewhere(rule: Rule) -> Iterator[Objection]:
+    for number, state in enumerate(rule.states):
+        if not is_state(state):
+            yield ("states", number), f"{state} is no US state; write its two letters, as in TX"
+    if rule.states and rule.trigger in OF_A_CLIENT:
+        yield ("states",), f"{rule.trigger} happens to a client, not to a lead, so no state chooses among its leads"
 
 
 def _not_too_many(messages: list[tuple[int, Step]]) -> Iterator[Objection]:

@@ -78,6 +78,22 @@ def country_of(phone: str) -> str | None:
     return _area_code_countries().get(code)
 
 
+def state_prefixes() -> list[tuple[str, str, str]]:
+    """Each ZIP prefix and US area code with its state: what rules that are for some states go by. ("zip", "787", "TX")."""
+    by_prefix = {"zip": _zip_prefixes(), "area_code": _area_codes()}
+    return [
+        (kind, prefix, min(place.state for place in places))
+        for kind, known in by_prefix.items()
+        for prefix, places in sorted(known.items())
+        if places
+    ]
+
+
+def is_state(code: str) -> bool:
+    """Whether this is a US state's or territory's code, as rules name it."""
+    return any(place.state == code for place in _all_places())
+
+
 @cache
 def anywhere() -> frozenset[Place]:
     """Every US place but the Pacific territories, which share no allowed hour with New York; their area codes are their own."""

@@ -66,6 +66,12 @@ def _stories() -> Iterator[Landed]:
     yield missed("new-version", "1", MONDAY - 3 * DAY)
     yield missed("new-version", "2", MONDAY + DAY, BO)
 
+    # by area code in Texas and in New York; by the ZIP of the form in Texas, whatever the phone; and nobody knows
+    yield form("two-states", "1", MONDAY, name="Ana Lopez", phone=ANA, message="A quote")
+    yield form("two-states", "2", MONDAY, name="Bo Reed", phone="+12125550142", message="A quote")
+    yield form("two-states", "3", MONDAY, name="Cy Hale", phone="+12125550143", zip_code="78701", message="A quote")
+    yield form("two-states", "4", MONDAY, name="Di Ray", email="di@example.com", message="A quote")
+
     yield missed("merged", "1", MONDAY)
     yield form("merged", "2", MONDAY + 2 * HOUR, name="Ana Lopez", email="ana@example.com")
     yield contact("merged", "3", MONDAY + 3 * HOUR, first="Ana", last="Lopez", phone=ANA, email="ana@example.com")

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from pipeline.directory import write_directory
-from tests.records import angi_lead, call, contact, decision, form, thumbtack_lead, tracker
+from tests.records import angi_lead, call, contact, deal, deal_contact, decision, form, thumbtack_lead, tracker
 from tests.warehouse import Landed, staged
 
 T0 = datetime(2026, 5, 4, 15, 0, tzinfo=UTC)
@@ -45,6 +45,24 @@ def _stories() -> list[Landed]:
         call("angi", "C2", T0 + 20 * DAY + HOUR, "+15125552105"),
         call("angi", "C3", T0 + 200 * DAY, "+15125552105"),
         contact("angi", "9", T0 + 2 * HOUR, first="Ana", last="Lopez", phone="5125552105", email="ana@mail.example"),
+        # its mail address is the customer's own all the same
+        angi_lead("mail", "A1", T0, name="Ana Lopez", phone="5125552114", masked=True, email="ana@mail.example"),
+        form("mail", "F1", T0 + 200 * DAY, name="Ana Lopez", email="ana@mail.example"),
+        # Thumbtack does not say whose the number is: shown once, called by anybody much later; and written down by staff as well
+        thumbtack_lead("once", "L1", T0, name="Ana Lopez", phone="5125552115"),
+        call("once", "C1", T0 + HOUR, "+15125552115"),
+        call("once", "C2", T0 + 180 * DAY, "+15125552115"),
+        thumbtack_lead("once", "L2", T0, name="Rosa Cruz", phone="5125552116"),
+        contact("once", "2", T0 + HOUR, first="Rosa", last="Cruz", phone="5125552116"),
+        call("once", "C3", T0 + 180 * DAY, "+15125552116"),
+        # a lead and a deal of one name and service are one person's, unless two contacts have the name
+        thumbtack_lead("namesake", "L1", T0, name="Ana Lopez", phone="5125552117"),
+        deal("namesake", "1", T0 + DAY, "Ana Lopez - Roof repair"),
+        thumbtack_lead("namesake", "L2", T0, name="Chad Snyder", phone="5125552118"),
+        contact("namesake", "2", T0, first="Chad", last="Snyder", phone="5125552118"),
+        contact("namesake", "3", T0, first="Chad", last="Snyder", phone="5125552119"),
+        deal("namesake", "3", T0 + DAY, "Chad Snyder - Roof repair"),
+        deal_contact("namesake", "3", "3", T0 + DAY),
         # the client's own tracking number as caller: a forwarded call
         tracker("forward", "T1", T0, "+15125552106"),
         call("forward", "C1", T0, "+15125552106"),
@@ -151,6 +169,28 @@ def test_a_lent_number_joins_only_the_lead_it_was_lent_to_at_that_time(warehouse
     ]
     assert "was lent to this marketplace lead" in because(warehouse, "angi", "C2")
     assert "too long ago" in because(warehouse, "angi", "C3")
+
+
+def test_the_mail_address_of_a_lead_with_a_lent_number_is_the_persons_own(warehouse: duckdb.DuckDBPyConnection) -> None:
+    assert persons(warehouse, "mail") == [{"leads:A1", "form_submissions:F1"}]
+
+
+def test_a_number_that_a_marketplace_does_not_vouch_for_is_its_leads_for_some_days_unless_somebody_else_wrote_it_down(
+    warehouse: duckdb.DuckDBPyConnection,
+) -> None:
+    assert persons(warehouse, "once") == [
+        {"leads:L1", "calls:C1"},
+        {"calls:C2"},
+        {"leads:L2", "contacts:2", "calls:C3"},
+    ]
+
+
+def test_a_name_that_two_contacts_have_joins_no_lead_with_a_deal(warehouse: duckdb.DuckDBPyConnection) -> None:
+    assert persons(warehouse, "namesake") == [
+        {"contacts:2", "leads:L2"}, {"contacts:3", "deals:3", "deal_contacts:3"}, {"deals:1", "leads:L1"},
+    ]  # fmt: skip
+    said = "select because from intermediate.int_record_nodes where record_uid = 'hubspot:deals:namesake:3' and key_kind = 'name_service'"
+    assert "two contacts have this name" in warehouse.execute(said).fetchall()[0][0]
 
 
 def test_a_thousand_people_behind_fifty_lent_numbers_are_a_thousand_people(

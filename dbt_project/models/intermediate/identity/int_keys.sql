@@ -29,11 +29,16 @@ counted_names as (
     group by names.identity_key
 ),
 
--- marketplace leads that showed one number under different names: the marketplace lends it
+-- marketplace leads that showed one number under different names: the marketplace lends it. One that does not say whose its numbers are may
+-- lend it though we saw it once: it is the customer's own if somebody else wrote it down beside a name
 lends as (
-    select identity_key, count(distinct given_name) as lent_to
+    select
+        identity_key,
+        count(distinct case when is_lease then given_name end) as lent_to,
+        max(case when is_lease and is_proxy is null then 1 else 0 end) = 1
+            and max(case when not is_lease and given_name is not null and provider <> 'leadtrail' then 1 else 0 end) = 0 as may_be_lent
     from held
-    where is_lease
+    where key_kind = 'phone'
     group by identity_key
 ),
 
@@ -76,6 +81,7 @@ judged as (
         evidence.*,
         coalesce(counted_names.names, 0) as names,
         coalesce(lends.lent_to, 0) as lent_to,
+        coalesce(lends.may_be_lent, false) as may_be_lent,
         seeded.class as seeded_class,
         seeded.why as seeded_why,
         evidence.key_kind = 'phone' and substr(evidence.key_value, 3, 3) in ('800', '833', '844', '855', '866', '877', '888') as is_toll_free
@@ -103,7 +109,7 @@ final as (
             when is_tracker then 'tracking_number'
             when is_own then 'business_line'
             when is_toll_free then 'spam'
-            when is_proxy or lent_to > 1 then 'masked_marketplace'
+            when is_proxy or lent_to > 1 or may_be_lent then 'masked_marketplace'
             when is_spam and names = 0 then 'spam'
             when names > {{ var('shared_by_many') }} then 'business_line'
             when names > 1 then 'household'
@@ -118,6 +124,7 @@ final as (
             when is_toll_free then 'A toll-free number is nobody''s own.'
             when is_proxy then 'The marketplace says that it lends this number.'
             when lent_to > 1 then 'A marketplace showed it for ' || cast(lent_to as {{ text_type() }}) || ' different customers: it lends this number.'
+            when may_be_lent then 'A marketplace showed it, does not say whose it is, and nobody else wrote it down beside a name.'
             when is_spam and names = 0 then 'A call from it was marked as spam, and no form, contact or customer has it.'
             when names > {{ var('shared_by_many') }} then 'It appears with ' || cast(names as {{ text_type() }}) || ' first names: an office or a front desk.'
             when names > 1 then 'It appears with ' || cast(names as {{ text_type() }}) || ' first names: people of one home.'

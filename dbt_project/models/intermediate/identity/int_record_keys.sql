@@ -205,10 +205,10 @@ found as (
     {{ record_keys('quickbooks', 'credit_memos', 'credits', {'quickbooks_customer': 'customer_id'}, 'created_at') }}
     union all
     {{ record_keys('thumbtack', 'leads', 'thumbtack_leads', {'thumbtack_lead': 'lead_id', 'thumbtack_customer': 'customer_id', 'phone': 'phone_e164',
-        'name_address': name_and('full_name', 'street'), 'name_service': name_and('full_name', 'category')}, 'created_at', 'given_name', 'full_name', lends='true') }}
+        'name_address': name_and('full_name', 'street'), 'name_service': name_and('full_name', 'category')}, 'created_at', 'given_name', 'full_name', is_proxy='null', lends='true') }}
     union all
     {{ record_keys('thumbtack', 'imported_leads', 'thumbtack_imported', {'thumbtack_lead': 'coalesce(lead_id, record_id)', 'phone': 'phone_e164', 'email': 'email_normalized'},
-        'created_at', full='full_name', lends='true') }}
+        'created_at', full='full_name', is_proxy='null', lends='true') }}
     union all
     {{ record_keys('thumbtack', 'lead_updates', 'thumbtack_updates', {'thumbtack_lead': 'lead_id'}, 'occurred_at') }}
     union all
@@ -224,7 +224,7 @@ found as (
         'coalesce(created_at, occurred_at, received_at)', 'given_name', 'full_name', is_proxy="coalesce(secondary_phone_kind <> 'real', false)", lends='true') }}
     union all
     {{ record_keys('angi', 'imported_leads', 'angi_imported', {'angi_lead': 'coalesce(lead_id, record_id)', 'phone': 'phone_e164', 'email': 'email_normalized'},
-        'created_at', full='full_name', lends='true') }}
+        'created_at', full='full_name', is_proxy='null', lends='true') }}
     union all
     {{ record_keys('twilio', 'messages', 'texts', {'phone': 'phone_e164', 'twilio_message': "case when phone_e164 is null then message_sid end"}, 'occurred_at') }}
     union all
@@ -253,7 +253,7 @@ distinct_keys as (
     select
         record_uid, min(client_id) as client_id, min(provider) as provider, min(stream) as stream, min(record_key) as record_key,
         identity_key, min(key_kind) as key_kind, min(key_value) as key_value, min(given_name) as given_name, min(full_name) as full_name, min(caller_name) as caller_name, min(occurred_at) as occurred_at,
-        max(case when is_proxy then 1 else 0 end) = 1 as is_proxy,
+        case when max(case when is_proxy then 1 else 0 end) = 1 then true when count(is_proxy) = count(*) then false end as is_proxy,
         max(case when is_own then 1 else 0 end) = 1 as is_own,
         max(case when is_spam then 1 else 0 end) = 1 as is_spam,
         max(case when is_lease then 1 else 0 end) = 1 as is_lease

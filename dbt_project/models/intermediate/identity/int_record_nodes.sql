@@ -9,8 +9,8 @@ with members as (
 
 held as (
     select
-        held.record_uid, held.client_id, held.provider, held.stream, held.occurred_at, held.identity_key, held.given_name, held.is_lease,
-        members.cluster_id, keys.key_kind, keys.key_value, keys.key_class
+        held.record_uid, held.client_id, held.provider, held.stream, held.occurred_at, held.identity_key, held.given_name, held.full_name,
+        held.is_lease, members.cluster_id, keys.key_kind, keys.key_value, keys.key_class
     from {{ ref('int_record_keys') }} as held
     inner join {{ ref('int_keys') }} as keys on held.identity_key = keys.identity_key
     inner join members on held.identity_key = members.node
@@ -52,6 +52,15 @@ lent as (
     from leased
 ),
 
+-- names that two contacts of the CRM have: what goes by such a name may be the one's or the other's
+namesakes as (
+    select cluster_id, lower(trim(full_name)) as full_name
+    from held
+    where stream = 'contacts' and full_name is not null
+    group by cluster_id, lower(trim(full_name))
+    having count(distinct record_uid) > 1
+),
+
 -- a marketplace lead and a deal of the same name and service, entered within two days of each other, and nothing else like them around
 spaced as (
     select
@@ -63,7 +72,8 @@ spaced as (
             else 1
         end as starts
     from held
-    where key_kind = 'name_service'
+    left join namesakes on held.cluster_id = namesakes.cluster_id and split_part(held.key_value, '/', 1) = namesakes.full_name
+    where held.key_kind = 'name_service' and namesakes.full_name is null
 ),
 
 meetings as (
@@ -196,7 +206,7 @@ told as (
             when 'name_amount' then 'Same full name and the same amount to the cent: ' || key_value || '.'
             when 'name' then 'The only contact and the only customer of this name, entered within a month; the customer has no phone or email: ' || key_value || '.'
             when 'name_service' then 'Same full name and service within two days: ' || key_value || '.'
-            when 'name_service_apart' then 'Same full name and service as others, but not one of each at one time: ' || key_value || '.'
+            when 'name_service_apart' then 'Same full name and service as others, but not one of each at one time, or two contacts have this name: ' || key_value || '.'
             when 'shared_with_name' then key_value || ' is shared; the first name "' || name_on_key || '" tells whose record it is.'
             when 'shared_without_name' then key_value || ' is shared and no name is given, so it does not tell by itself.'
             when 'lease' then 'The marketplace lent ' || key_value || ' to this lead.'

@@ -97,6 +97,22 @@ triggers as (
     inner join clients on of_outputs.client_id = clients.client_id
 ),
 
+-- where a lead is, for rules that are for some states only: its ZIP says so, else the area code of its phone, as far as they are known today
+clues as (
+    {%- for length in (5, 4, 3) %}
+    select lead_id, {{ loop.index }} as place, 'zip' as kind, substr(zip_code, 1, {{ length }}) as prefix from {{ ref('follow_up_contacts') }} where zip_code is not null
+    union all
+    {%- endfor %}
+    select lead_id, 4, 'area_code', substr(phone, 3, 3) from {{ ref('follow_up_contacts') }} where phone like '+1%'
+),
+
+states as (
+    select clues.lead_id, places.state, row_number() over (partition by clues.lead_id order by clues.place) as place
+    from clues
+    inner join {{ source('leadtrail', 'us_places') }} as places on clues.kind = places.kind and clues.prefix = places.prefix
+    where exists (select 1 from rules where rules.states <> '')
+),
+
 -- a trigger belongs to the version that was enabled when it became known, and stays with it
 matched as (
     select
@@ -113,12 +129,15 @@ matched as (
         on rules.client_id = triggers.client_id and rules.trigger = triggers.trigger_kind
         and triggers.known_at >= rules.enabled_from_at
         and (rules.enabled_until_at is null or triggers.known_at < rules.enabled_until_at)
+    left join states on triggers.lead_id = states.lead_id and states.place = 1
     where (rules.urgencies = '' or rules.urgencies like '%|' || triggers.urgency || '|%')
         and (rules.channels = '' or rules.channels like '%|' || coalesce(triggers.channel, 'unknown') || '|%')
         and (rules.min_value_cents is null or triggers.value_cents >= rules.min_value_cents)
         and (rules.repeat_customer is null or triggers.is_repeat_customer = rules.repeat_customer)
         and (rules.in_hours is null or triggers.in_hours = rules.in_hours)
         and (not rules.after_joining or triggers.is_after_joining)
+        -- one whose state nobody knows is none of theirs
+        and (rules.states = '' or rules.states like '%|' || states.state || '|%')
 ),
 
 -- a lead, an event, a caller's day or a client goes through a rule once, whatever happens again and whichever version is enabled by then

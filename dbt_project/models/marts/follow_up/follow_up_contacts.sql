@@ -18,7 +18,7 @@ held as (
     from {{ ref('int_record_keys') }} as keys
     inner join identity on keys.record_uid = identity.record_uid
     left join {{ ref('int_keys') }} as classes on keys.identity_key = classes.identity_key
-    where not keys.is_own and not keys.is_proxy and not keys.is_spam
+    where not keys.is_own and not coalesce(keys.is_proxy, false) and not keys.is_spam
 ),
 
 -- the one used last of each kind; ties by value
