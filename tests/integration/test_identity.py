@@ -189,8 +189,11 @@ def test_a_name_that_two_contacts_have_joins_no_lead_with_a_deal(warehouse: duck
     assert persons(warehouse, "namesake") == [
         {"contacts:2", "leads:L2"}, {"contacts:3", "deals:3", "deal_contacts:3"}, {"deals:1", "leads:L1"},
     ]  # fmt: skip
-    said = "select because from intermediate.int_record_nodes where record_uid = 'hubspot:deals:namesake:3' and key_kind = 'name_service'"
-    assert "two contacts have this name" in warehouse.execute(said).fetchall()[0][0]
+    said = warehouse.execute(
+        "select because from intermediate.int_record_nodes where record_uid = ? and key_kind = 'name_service'",
+        ["hubspot:deals:namesake:3"],
+    ).fetchall()
+    assert "two contacts have this name" in said[0][0]
 
 
 def test_a_thousand_people_behind_fifty_lent_numbers_are_a_thousand_people(
