@@ -122,6 +122,7 @@ class _Session(socketserver.BaseRequestHandler):
         self.client: Client | None = None
         self.sender, self.recipients = "", list[str]()
         self.secure = self.sandbox.tls_at_once
+        self.socket: socket.socket = self.request  # until TLS is agreed on, which may fail
         try:
             self._open(self.request, self.secure)
             self._say("220 sandbox ESMTP")

@@ -69,7 +69,8 @@ def _stories() -> Iterator[Landed]:
     # by area code in Texas and in New York; by the ZIP of the form in Texas, whatever the phone; and nobody knows
     yield form("two-states", "1", MONDAY, name="Ana Lopez", phone=ANA, message="A quote")
     yield form("two-states", "2", MONDAY, name="Bo Reed", phone="+12125550142", message="A quote")
-    yield form("two-states", "3", MONDAY, name="Cy Hale", phone="+12125550143", zip_code="78701", message="A quote")
+    yield form("two-states", "3", MONDAY, name="Cy Hale", phone="+12125550143", message="A quote")
+    yield contact("two-states", "3", MONDAY, first="Cy", phone="+12125550143", properties={"zip": "78701"})
     yield form("two-states", "4", MONDAY, name="Di Ray", email="di@example.com", message="A quote")
 
     yield missed("merged", "1", MONDAY)
@@ -88,7 +89,9 @@ def _rows(clients: list[str]) -> RuleRows:
 
     for client in clients:
         for rule in shipped.values():
-            if (client, rule.rule) != ("new-version", "missed-call-text-back"):
+            if (client, rule.rule) == ("two-states", "form-acknowledgement"):
+                enable(client, rule.model_copy(update={"states": ("TX", "OK")}), since)
+            elif (client, rule.rule) != ("new-version", "missed-call-text-back"):
                 enable(client, rule, since)
     old = shipped["missed-call-text-back"]
     slower = old.model_copy(update={"steps": (old.steps[0].model_copy(update={"after": 300}),)})
@@ -142,7 +145,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckD
 def steps(warehouse: duckdb.DuckDBPyConnection, client: str, rule: str, *columns: str) -> list[tuple[Any, ...]]:
     names = ", ".join(columns or ("step_id", "state", "due_at"))
     query = f"select {names} from follow_up.fct_follow_up_steps where client_id = ? and rule = ?"
-    query += " and triggered_at <> ? order by due_at, step_number, step_key"
+    query += " and triggered_at <> ? order by all" if "distinct" in names else " and triggered_at <> ? order by due_at, step_number, step_key"
     return warehouse.execute(query, [client, rule, utc(SYNCED)]).fetchall()
 
 
@@ -230,6 +233,13 @@ def test_a_lead_keeps_the_version_of_a_rule_it_began_with(warehouse: duckdb.Duck
     )
     assert len({version for version, _ in found}) == 2
     assert [waited for _, waited in found] == [60 * SECOND, 300 * SECOND]
+
+
+def test_a_rule_for_some_states_is_for_leads_that_are_known_to_be_there(warehouse: duckdb.DuckDBPyConnection) -> None:
+    asked = steps(warehouse, "two-states", "form-acknowledgement", "distinct lead_id")
+    there = "select lead_id from follow_up.follow_up_contacts where client_id = 'two-states' and given_name in ('Ana', 'Cy')"
+    assert sorted(asked) == sorted(warehouse.execute(there).fetchall())
+    assert len(steps(warehouse, "two-states", "no-response", "distinct lead_id")) == 4  # a rule without states is for all
 
 
 def test_when_two_leads_turn_out_to_be_one_it_goes_through_a_rule_once(warehouse: duckdb.DuckDBPyConnection) -> None:
