@@ -53,6 +53,8 @@ class Step:
     person_id: str | None = None
     respond_within_seconds: int | None = None
     escalations: str = "[]"
+    visit_at: datetime | None = None
+    visit_on: date | None = None
     former_step_keys: str = ""
     stopped_by_event_id: str | None = None
     stop_reason: str | None = None

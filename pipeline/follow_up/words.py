@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from pipeline.clients import ClientConfig
 from pipeline.follow_up.published import NOBODY, Contact, Step
@@ -35,6 +36,8 @@ def words_for(
         "unsubscribe_link": unsubscribe_link,
         "postal_address": settings.postal_address,
         "amount": money(who.amount_cents, who.currency),
+        "visit_day": f"{step.visit_on:%A, %B} {step.visit_on.day}" if step.visit_on else "",
+        "visit_time": clock_time(step.visit_at.astimezone(ZoneInfo(client.timezone))) if step.visit_at else "",
         "valid_until": f"{who.quote_valid_until:%B} {who.quote_valid_until.day}" if who.quote_valid_until else "",
         "channel": (who.channel or "").replace("_", " "),
         "waiting": waited(now - step.triggered_at),
@@ -48,6 +51,11 @@ def timeline_link(step: Step, desk_url: str) -> str:
     if not step.lead_id:
         return ""
     return f"{desk_url}/leads/{step.client_id}/{step.lead_id}" if desk_url else f"Lead {step.lead_id}"
+
+
+def clock_time(at: datetime) -> str:
+    """8:30 AM, as people in the US write it."""
+    return f"{at:%I:%M %p}".removeprefix("0")
 
 
 def money(cents: int | None, currency: str | None) -> str:

@@ -81,18 +81,18 @@ of_clients as (
 triggers as (
     select
         client_id, trigger_kind, trigger_event_id, event_type, lead_id, person_id, triggered_at, known_at, counts_from, stops_after, in_hours, is_after_joining,
-        urgency, channel, value_cents, is_repeat_customer, caller_day, timezone, cast(null as {{ text_type() }}) as what_happened
+        urgency, channel, value_cents, is_repeat_customer, caller_day, timezone, visit_at, visit_on, cast(null as {{ text_type() }}) as what_happened
     from {{ ref('follow_up_triggers') }}
     union all
     select
         of_clients.client_id, trigger_kind, trigger_event_id, cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), happened_at, happened_at,
-        happened_at, happened_at, true, true, 'normal', cast(null as {{ text_type() }}), cast(null as bigint), false, cast(null as {{ text_type() }}), clients.timezone, what_happened
+        happened_at, happened_at, true, true, 'normal', cast(null as {{ text_type() }}), cast(null as bigint), false, cast(null as {{ text_type() }}), clients.timezone, cast(null as timestamp), cast(null as date), what_happened
     from of_clients
     inner join clients on of_clients.client_id = clients.client_id
     union all
     select
         of_outputs.client_id, trigger_kind, trigger_event_id, cast(null as {{ text_type() }}), lead_id, person_id, happened_at, happened_at,
-        happened_at, happened_at, true, true, 'normal', cast(null as {{ text_type() }}), cast(null as bigint), false, cast(null as {{ text_type() }}), clients.timezone, what_happened
+        happened_at, happened_at, true, true, 'normal', cast(null as {{ text_type() }}), cast(null as bigint), false, cast(null as {{ text_type() }}), clients.timezone, cast(null as timestamp), cast(null as date), what_happened
     from of_outputs
     inner join clients on of_outputs.client_id = clients.client_id
 ),
@@ -266,6 +266,8 @@ final as (
         timed.priority,
         cast(timed.respond_within_seconds as bigint) as respond_within_seconds,
         timed.escalations,
+        timed.visit_at,
+        timed.visit_on,
         case
             when timed.stopped_at <= timed.due_at then 'stopped'
             when timed.due_at >= timed.expires_at then 'expired'

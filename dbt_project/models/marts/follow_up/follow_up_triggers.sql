@@ -68,6 +68,40 @@ expiring as (
     where told.event_type = 'estimate_sent' and estimates.expires_on is not null
 ),
 
+-- visits that a marketplace booked, on the client's clock. No other source says when one is. `visit_at` is null where only the day is sure
+bookings as (
+    select 'thumbtack:leads:' || record_key as record_uid, booked_for as starts_at, booked_has_time as has_time
+    from {{ ref('stg_thumbtack__leads') }} where booked_for is not null
+    union all
+    select 'angi:leads:' || record_key, appointment_starts_at, appointment_has_time
+    from {{ ref('stg_angi__leads') }} where appointment_starts_at is not null
+),
+
+visits as (
+    select
+        told.event_id, told.occurred_at, told.known_at, clients.timezone,
+        case when bookings.has_time then bookings.starts_at end as visit_at,
+        case
+            when bookings.has_time then cast({{ wall_clock('bookings.starts_at', 'clients.timezone') }} as date) else cast(bookings.starts_at as date)
+        end as visit_on
+    from told
+    inner join bookings on told.record_uid = bookings.record_uid
+    inner join clients on told.client_id = clients.client_id
+    where told.event_type = 'job_booked'
+),
+
+-- a reminder of what was booked only just before would come together with its confirmation
+reminders as (
+    select 'visit_tomorrow' as trigger_kind, event_id, occurred_at, known_at, coalesce(
+        visit_at - interval '1' day, {{ utc_of("cast(cast(visit_on - 1 as " ~ text_type() ~ ") || ' 10:00:00' as timestamp)", 'timezone') }}
+    ) as remind_at
+    from visits
+    union all
+    select 'visit_soon', event_id, occurred_at, known_at, visit_at - interval '1' hour
+    from visits
+    where visit_at is not null
+),
+
 triggered as (
     {#- each kind: condition, what the waiting counts from, from when on signs of life count, and how it is told #}
     {%- set day = "* interval '1' day" %}
@@ -99,6 +133,10 @@ triggered as (
     {%- endfor %}
     select 'quote_expiring', event_id, remind_at, occurred_at
     from expiring
+    union all
+    select trigger_kind, event_id, remind_at, occurred_at
+    from reminders
+    where known_at <= remind_at
 ),
 
 -- whose phone it was: of one caller a day counts once, also while nobody knows who that is
@@ -111,12 +149,13 @@ phones as (
 
 timed as (
     select
-        triggered.trigger_kind, triggered.counts_from, triggered.stops_after, told.*, clients.joined_on, clients.timezone,
+        triggered.trigger_kind, triggered.counts_from, triggered.stops_after, visits.visit_at, visits.visit_on, told.*, clients.joined_on, clients.timezone,
         coalesce(told.occurred_at >= hours.opens_at and told.occurred_at < hours.closes_at, false) as in_hours,
         cast({{ wall_clock('told.occurred_at', 'clients.timezone') }} as date) as occurred_on
     from triggered
     inner join told on triggered.event_id = told.event_id
     inner join clients on told.client_id = clients.client_id
+    left join visits on triggered.event_id = visits.event_id
     left join {{ ref('int_open_hours') }} as hours
         on hours.open_hours_key
             = clients.hours_of || '|' || clients.timezone || '|' || cast(cast({{ wall_clock('told.occurred_at', 'clients.timezone') }} as date) as {{ text_type() }})
@@ -140,6 +179,8 @@ final as (
         case timed.urgency_rank when 1 then 'emergency' when 2 then 'soon' else 'normal' end as urgency,
         timed.channel,
         timed.value_cents,
+        timed.visit_at,
+        timed.visit_on,
         coalesce(timed.first_paid_at < timed.occurred_at, false) as is_repeat_customer,
         coalesce(phones.phone, timed.person_id) || '|' || cast(timed.occurred_on as {{ text_type() }}) as caller_day,
         timed.timezone,

@@ -72,6 +72,9 @@ final as (
         appointment,
         case when appointment_ends_at is not null then appointment_starts_at end as appointment_starts_at,
         case when appointment_starts_at is not null then appointment_ends_at end as appointment_ends_at,
+        -- Angi does not say in which zone a time without an offset is: then only its day is sure
+        appointment_starts_at is not null and appointment_ends_at is not null and appointment_start_text like '%:%'
+            and (appointment_start_text like '%Z' or appointment_start_text like '%+__:__' or appointment_start_text like '%-__:__') as appointment_has_time,
         fee_cents as gross_cost_cents,
         fee_cents as cost_cents,
         case

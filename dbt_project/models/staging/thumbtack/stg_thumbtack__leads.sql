@@ -96,6 +96,7 @@ final as (
         updated.state,
         updated.zip_code,
         updated.booked_for,
+        updated.booked_for is not null and updated.booked_for_text like '%:%' as booked_has_time,
         updated.booked_minutes,
         updated.proposed_times,
         updated.schedule_text,

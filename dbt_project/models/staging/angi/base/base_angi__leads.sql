@@ -28,6 +28,7 @@
     'contact_status':              ['contactStatus', 'text'],
     'appointment':                 ['appointment', 'json'],
     'appointment_starts_at':       ['appointment.start|appointment.startTime', 'timestamp'],
+    'appointment_start_text':      ['appointment.start|appointment.startTime', 'text'],
     'appointment_ends_at':         ['appointment.end|appointment.endTime', 'timestamp'],
     'automated_contact_compliant': ['automatedContactCompliant', 'boolean'],
     'consent_id':                  ['automatedContactConsentId', 'text'],

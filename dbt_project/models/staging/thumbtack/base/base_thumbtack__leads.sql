@@ -27,6 +27,7 @@
     'details':          ['request.details', 'json'],
     'proposed_times':   ['request.proposedTimes', 'json'],
     'booked_for':       ['request.booking.start', 'timestamp'],
+    'booked_for_text':  ['request.booking.start', 'text'],
     'booked_minutes':   ['request.booking.duration', 'integer'],
     'schedule_text':    ['request.schedule', 'text'],
 }) }}
