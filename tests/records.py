@@ -108,7 +108,11 @@ def thumbtack_lead(
         "chargeState": "Charged",
         "leadPrice": "$25.00",
         "customer": {"customerID": customer or f"customer-{lead_id}", "name": name, "phone": phone},
-        "request": {"category": {"name": more.pop("category", "Roof repair")}, "description": "Help"},
+        "request": {
+            "category": {"name": more.pop("category", "Roof repair")},
+            "description": "Help",
+            **({"booking": {"start": booked, "duration": 120}} if (booked := more.pop("booked_for", "")) else {}),
+        },
         "business": {"businessID": "1"},
     }
     return _landed(client, "thumbtack", "leads", lead_id, payload, at, **more)

@@ -27,7 +27,8 @@ from pydantic import (
 
 Trigger = Literal[
     "urgent_lead", "missed_call", "missed_call_after_hours", "form_received", "marketplace_lead", "no_response",
-    "quote_sent", "quote_expiring", "job_booked", "visit_tomorrow", "visit_soon", "silent_lead", "past_customer", "job_paid", "complaint",
+    "quote_sent", "quote_expiring", "job_booked", "visit_tomorrow", "visit_soon",
+    "silent_lead", "past_customer", "job_paid", "complaint",
     "complaint_resolved", "client_joined", "first_booking", "hold_cleared", "task_stale", "lead_fee_disputable",
     "connection_warning", "summary_due", "opt_out_or_help",
 ]  # fmt: skip

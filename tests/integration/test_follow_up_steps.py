@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from pipeline.follow_up.intervals import Interval
 from pipeline.follow_up.release import triage_key
 from pipeline.follow_up.rule_file import Rule, read_rules
 from pipeline.follow_up.template_book import TemplateLog
-from tests.records import call, contact, form
+from tests.records import call, contact, form, thumbtack_lead
 from tests.warehouse import Landed, staged
 
 DEFAULTS = Path(__file__).parents[2] / "pipeline" / "follow_up" / "defaults" / "rules"
@@ -72,6 +72,13 @@ def _stories() -> Iterator[Landed]:
     yield form("two-states", "3", MONDAY, name="Cy Hale", phone="+12125550143", message="A quote")
     yield contact("two-states", "3", MONDAY, first="Cy", phone="+12125550143", properties={"zip": "78701"})
     yield form("two-states", "4", MONDAY, name="Di Ray", email="di@example.com", message="A quote")
+
+    # two bookings for Wednesday: one at half past two in the afternoon, the other some time that day; one for in an hour
+    yield thumbtack_lead("visits", "1", MONDAY, name="Ana L.", phone=ANA, booked_for="2026-03-04T20:30:00Z")
+    yield thumbtack_lead("visits", "2", MONDAY, name="Bo R.", phone=BO, booked_for="2026-03-04")
+    yield thumbtack_lead(
+        "visits", "3", MONDAY, name="Cy H.", phone="+15125550103", booked_for=(MONDAY + HOUR).isoformat()
+    )
 
     yield missed("merged", "1", MONDAY)
     yield form("merged", "2", MONDAY + 2 * HOUR, name="Ana Lopez", email="ana@example.com")
@@ -145,7 +152,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckD
 def steps(warehouse: duckdb.DuckDBPyConnection, client: str, rule: str, *columns: str) -> list[tuple[Any, ...]]:
     names = ", ".join(columns or ("step_id", "state", "due_at"))
     query = f"select {names} from follow_up.fct_follow_up_steps where client_id = ? and rule = ?"
-    query += " and triggered_at <> ? order by all" if "distinct" in names else " and triggered_at <> ? order by due_at, step_number, step_key"
+    query += " and triggered_at <> ? order by due_at, step_number, step_key"
     return warehouse.execute(query, [client, rule, utc(SYNCED)]).fetchall()
 
 
@@ -235,11 +242,29 @@ def test_a_lead_keeps_the_version_of_a_rule_it_began_with(warehouse: duckdb.Duck
     assert [waited for _, waited in found] == [60 * SECOND, 300 * SECOND]
 
 
+def test_a_visit_is_reminded_of_by_its_own_time_and_by_its_day_where_only_that_is_known(
+    warehouse: duckdb.DuckDBPyConnection,
+) -> None:
+    half_past_two, wednesday = datetime(2026, 3, 4, 20, 30), date(2026, 3, 4)  # noqa: DTZ001  (as the warehouse has them)
+    columns = ("due_at", "state", "visit_at", "visit_on")
+    assert steps(warehouse, "visits", "visit-tomorrow", *columns) == [
+        (datetime(2026, 3, 3, 16), "due", None, wednesday),  # noqa: DTZ001  (ten in the morning in Chicago)
+        (half_past_two - DAY, "due", half_past_two, wednesday),
+    ]
+    # booked at ten for eleven: an hour ahead is in time, the day before is over
+    assert steps(warehouse, "visits", "visit-soon", *columns) == [
+        (utc(MONDAY), "due", utc(MONDAY + HOUR), date(2026, 3, 2)),
+        (half_past_two - HOUR, "due", half_past_two, wednesday),
+    ]
+    confirmed = steps(warehouse, "visits", "visit-reminder", "visit_at", "visit_on")
+    assert set(confirmed) == {(half_past_two, wednesday), (None, wednesday), (utc(MONDAY + HOUR), date(2026, 3, 2))}
+
+
 def test_a_rule_for_some_states_is_for_leads_that_are_known_to_be_there(warehouse: duckdb.DuckDBPyConnection) -> None:
-    asked = steps(warehouse, "two-states", "form-acknowledgement", "distinct lead_id")
+    asked = set(steps(warehouse, "two-states", "form-acknowledgement", "lead_id"))
     there = "select lead_id from follow_up.follow_up_contacts where client_id = 'two-states' and given_name in ('Ana', 'Cy')"
-    assert sorted(asked) == sorted(warehouse.execute(there).fetchall())
-    assert len(steps(warehouse, "two-states", "no-response", "distinct lead_id")) == 4  # a rule without states is for all
+    assert asked == set(warehouse.execute(there).fetchall())
+    assert len(set(steps(warehouse, "two-states", "no-response", "lead_id"))) == 4  # a rule without states is for all
 
 
 def test_when_two_leads_turn_out_to_be_one_it_goes_through_a_rule_once(warehouse: duckdb.DuckDBPyConnection) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
 import pipeline.follow_up
+from pipeline.clients import ClientConfig
+from pipeline.follow_up.published import Step
 from pipeline.follow_up.rule_file import TASKS, Rule, Trigger, read_rules
 from pipeline.follow_up.template_file import Template, read_templates
+from pipeline.follow_up.words import words_for
 
 DEFAULTS = Path(pipeline.follow_up.__file__).parent / "defaults"
 
@@ -45,6 +49,23 @@ def test_what_is_sent_by_itself_stops_on_an_opt_out(rules: dict[str, Rule]) -> N
     for rule in rules.values():
         if any(step.channel not in TASKS for step in rule.steps):
             assert "opt_out" in rule.stops_on, rule.rule
+
+
+def test_a_visit_is_named_by_day_and_time_or_by_the_day_alone_where_nobody_knows_the_time(
+    templates: dict[str, Template],
+) -> None:
+    client = ClientConfig("ridge", "Ridge Plumbing", "America/Chicago", "dana")
+    at, day = datetime(2026, 3, 5, 1, 30, tzinfo=UTC), date(2026, 3, 4)
+
+    def said(name: str, **visit: Any) -> str:
+        step = Step(*["x"] * 7, *[at] * 3, *["x"] * 7, **visit)
+        words = words_for(step, None, client, owner="", opt_out="", unsubscribe_link="", desk_url="", now=at)
+        return templates[name].render(words)[1]
+
+    for name in ("visit-ahead", "visit-confirmed"):
+        assert "Wednesday, March 4 at 7:30 PM." in said(name, visit_at=at, visit_on=day), name
+        assert "Wednesday, March 4." in said(name, visit_on=day), name
+    assert "visit is booked. Reply" in said("visit-confirmed")
 
 
 def test_urgent_leads_get_a_task_at_once_that_escalates(rules: dict[str, Rule]) -> None:
