@@ -49,6 +49,7 @@ TABLES = {
         direction text, contact_method text, actor text, reference text, detail text, text text, record_uid text,
         provider text, stream text, record_id text""",
     "timeline.record_identifiers": "client_id text, record_uid text, identifier text",
+    "staging.stg_hubspot__tasks": "client_id text, task_id text, is_completed boolean",
     "seeds.holidays": "client_id text, day text, name text",
 }  # fmt: skip
 CLIENTS = """

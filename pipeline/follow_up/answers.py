@@ -17,7 +17,7 @@ from pipeline.follow_up.escalations import WAITING, take_up
 from pipeline.follow_up.published import Published
 from pipeline.follow_up.tasks import URGENT
 from pipeline.store.engine import stamp
-from pipeline.store.outputs import ended
+from pipeline.store.outputs import carry_again, ended
 from pipeline.store.schema import outputs
 
 LOOK_BACK = timedelta(days=30)
@@ -34,9 +34,11 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Heard:
-    """Outputs that somebody is on, and why we think so; and texts that did not arrive, with the carrier's reason."""
+    """Outputs that somebody is on, and why we think so; tasks that were thrown away undone, and how that was seen; and texts that
+    did not arrive, with the carrier's reason."""
 
     taken_up: Sequence[tuple[str, str]]
+    thrown_away: Sequence[tuple[str, str]]
     failed: Sequence[tuple[Row, str]]
 
 
@@ -48,12 +50,13 @@ def hear(engine: Engine, published: Published, now: datetime) -> Heard:
         about_leads = _open(connection, now, outputs.c.lead_id.is_not(None), waited_for)
         texts = _sent_texts(connection, now)
     urgent = [row for row in about_leads if row["priority"] == URGENT and row["status"] == "delivered"]
+    done_in_crm, thrown_away = _ended_in_the_crm(published, in_crm, now)
     done = [
-        *_done_in_the_crm(published, in_crm),
+        *done_in_crm,
         *_spoken_to(published, about_leads),
         *_no_longer_asked_for(published, urgent, now),
     ]
-    return Heard(done, _texts_that_failed(published, texts))
+    return Heard(done, thrown_away, _texts_that_failed(published, texts))
 
 
 def heed(connection: Connection, heard: Heard, now: datetime) -> tuple[list[str], list[Row]]:
@@ -61,6 +64,9 @@ def heed(connection: Connection, heard: Heard, now: datetime) -> tuple[list[str]
     taken = [
         one for output_id, because in heard.taken_up for one in take_up(connection, output_id, now, because=because)
     ]
+    # throwing it away tells nobody to call: it is on the desk until somebody says that it is done, and its escalations go on
+    for output_id, because in heard.thrown_away:
+        carry_again(connection, output_id, "desk_task", "deleted_in_crm", because, now)
     failed: list[Row] = []
     for row, reason in heard.failed:
         if ended(connection, row["output_id"], "delivered", "not_delivered", reason, now):
@@ -68,19 +74,33 @@ def heed(connection: Connection, heard: Heard, now: datetime) -> tuple[list[str]
     return taken, failed
 
 
-def _done_in_the_crm(published: Published, rows: Sequence[Row]) -> list[tuple[str, str]]:
-    done = published.events(
-        "select client_id, reference, min(occurred_at) as said_at from timeline.fct_lead_events "
+def _ended_in_the_crm(
+    published: Published, rows: Sequence[Row], now: datetime
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """What was done there, and what was thrown away undone while it was still true. The timeline calls both deleted where a task
+    was first done and then thrown away; the CRM's own record tells them apart."""
+    ends = published.events(
+        "select events.client_id, events.reference, min(events.occurred_at) as said_at, "
+        "max(events.event_type = 'task_completed' or coalesce(tasks.is_completed, false)) as is_done "
+        "from timeline.fct_lead_events as events left join staging.stg_hubspot__tasks as tasks "
+        "on events.client_id = tasks.client_id and events.reference = tasks.task_id "
         "where event_type in ('task_completed', 'task_deleted') and reference in (select unnest($refs)) "
-        "group by client_id, reference",
+        "group by events.client_id, events.reference",
         refs=sorted({row["provider_ref"] for row in rows}),
     )
-    known = {(one["client_id"], one["reference"]): one["said_at"] for one in done}
-    return [
-        (row["output_id"], f"Done in the CRM at {at:%Y-%m-%d %H:%M} UTC.")
-        for row in rows
-        if (at := known.get((row["client_id"], row["provider_ref"]))) is not None
-    ]
+    known = {(one["client_id"], one["reference"]): one for one in ends}
+    done: list[tuple[str, str]] = []
+    thrown_away: list[tuple[str, str]] = []
+    for row in rows:
+        end = known.get((row["client_id"], row["provider_ref"]))
+        if end is None:
+            continue
+        at = f"in the CRM at {end['said_at']:%Y-%m-%d %H:%M} UTC."
+        if end["is_done"]:
+            done.append((row["output_id"], f"Done {at}"))
+        elif datetime.fromisoformat(row["expires_at"]) > now:
+            thrown_away.append((row["output_id"], f"Deleted {at} It was not done, so it is on the desk."))
+    return done, thrown_away
 
 
 def _spoken_to(published: Published, rows: Sequence[Row]) -> list[tuple[str, str]]:

@@ -242,6 +242,20 @@ def ended(connection: Connection, output_id: str, of: str, code: str, reason: st
     return True
 
 
+def carry_again(connection: Connection, output_id: str, channel: str, code: str, reason: str, now: datetime) -> bool:
+    """What was delivered is gone where it was: it goes another way, under its own key and with its own times. In the caller's
+    transaction; False if it is something else by now, or was taken up."""
+    where = (outputs.c.output_id == output_id, outputs.c.status == "delivered", outputs.c.acknowledged_at.is_(None))
+    row = _first(connection, select(outputs).where(*where, outputs.c.channel != channel).with_for_update())
+    if row is None:
+        return False
+    values = {"channel": channel, "status": "pending", "status_at": stamp(now), "next_attempt_at": stamp(now)}
+    values |= {"reason_code": code, "reason": reason}
+    connection.execute(update(outputs).where(outputs.c.output_id == output_id).values(**values))
+    _log(connection, output_id, row["fence"], "moved", code, reason, now)
+    return True
+
+
 def recover(engine: Engine, now: datetime) -> dict[str, int]:
     """Free outputs whose worker is gone: back to pending if the provider was surely not called, else unknown. Returns counts."""
     at, counts = stamp(now), {"pending": 0, "unknown": 0}

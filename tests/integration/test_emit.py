@@ -356,6 +356,37 @@ def test_what_shows_that_somebody_is_on_it_counts_in_whatever_system_it_was_seen
     assert escalations(world) == ([] if counts else ["lee@ridge.example"])
 
 
+def test_a_task_thrown_away_in_the_crm_undone_is_on_the_desk_and_still_escalates(world: FollowUp) -> None:
+    world.task(escalate=LADDER)
+    world.publish()
+    emit(world.office, now=NOW)
+    sent(world, "task-1", "crm-9")
+    world.event("task_deleted", reference="crm-9", at=NOW + 5 * MINUTE)
+    world.publish()
+    for minutes in (6, 7):
+        emit(world.office, now=NOW + minutes * MINUTE)
+    task = world.one("task-1")
+    assert (task["channel"], task["status"], task["reason_code"]) == ("desk_task", "pending", "deleted_in_crm")
+    assert not acknowledged(world, "task-1")
+    assert world.told("task-1").count("moved") == 1
+    emit(world.office, now=NOW + 15 * MINUTE)
+    assert escalations(world) == ["lee@ridge.example"]
+
+
+def test_a_task_that_was_done_before_it_was_thrown_away_is_done(world: FollowUp) -> None:
+    world.task(escalate=LADDER)
+    world.publish()
+    emit(world.office, now=NOW)
+    sent(world, "task-1", "crm-9")
+    world.event("task_deleted", reference="crm-9", at=NOW + 5 * MINUTE)
+    done = {"client_id": RIDGE, "task_id": "crm-9", "is_completed": True}
+    world.rows["staging.stg_hubspot__tasks"]["crm-9"] = done
+    world.publish()
+    emit(world.office, now=NOW + 15 * MINUTE)
+    assert acknowledged(world, "task-1")
+    assert escalations(world) == []
+
+
 def test_an_urgent_task_that_its_rule_no_longer_asks_for_is_over_and_nothing_waits_for_it(world: FollowUp) -> None:
     urgent = {"priority": "urgent", "escalate": LADDER}
     world.task(**urgent)
