@@ -262,6 +262,14 @@ class Health:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Registration:
+    """How the permit stands without which carriers do not take a client's texts. `said` is the provider's own word for it."""
+
+    state: Literal["not_needed", "approved", "pending", "rejected", "withdrawn", "unknown"]
+    said: str = ""
+
+
 class Connector(ABC):
     """One client's connection to one provider."""
 
@@ -338,6 +346,10 @@ class Connector(ABC):
     def deliverer(self, *, settles: timedelta = SETTLES) -> Deliverer[Any]:
         """What hands our messages to this provider. `settles`: after how long "not there" is certain."""
         raise NotImplementedError(f"nothing can be delivered to {self.provider}")
+
+    def registration(self) -> Registration:
+        """Whether this client's texts may go this way, as the provider says now. Raises ConnectorError if it does not say."""
+        return Registration("not_needed")
 
     def read_export(self, rows: Iterator[Mapping[str, str]], *, mapping: Mapping[str, str]) -> Iterator[Page]:
         """Read rows of a CSV the client exported by hand. `mapping`: our field -> their column name."""

@@ -19,13 +19,16 @@ from connectors.base import (
     RateLimited,
     Received,
     Record,
+    Registration,
     TransientError,
 )
+from connectors.delivery import TextMessage
 from pipeline.clients import ClientsFileError, ConnectionConfig
 from pipeline.landing import Batch, Landing, content_keys
 from pipeline.store import inbox
 from pipeline.store.connections import ConnectionState
 from pipeline.store.feeds import ABSENT, FeedState
+from pipeline.store.registrations import note_registration
 from pipeline.store.sealed import KeyProblem
 from pipeline.workshop import Workshop
 
@@ -125,6 +128,17 @@ class ConnectionRun:
         refused = self._try(lambda: self._drain(connector, ask=not refused)) or refused
         if connector.rereads and not self.drain_only and not refused:
             self._try(lambda: self._reread(connector))
+        if TextMessage in connector.delivers and not self.drain_only and not refused:
+            self._ask_for_the_permit(connector)
+
+    def _ask_for_the_permit(self, connector: Connector) -> None:
+        """Whether texts may go this way. No answer takes nothing from what was read; after a while it is a hold's cause."""
+        registration: Registration | None = None
+        try:
+            registration = connector.registration()
+        except ConnectorError as error:
+            log.warning("%s: how its registration stands could not be asked: %s", self.config.name, error.what)
+        note_registration(self.shop.engine, self.config.client_id, self.config.provider, registration, self.now)
 
     def _try(self, step: Callable[[], None]) -> bool:
         """Do a step; keep its failure. True if the provider refused us in a way that the next call would meet too."""

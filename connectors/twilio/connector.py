@@ -3,6 +3,7 @@
     GET Messages.json              -> twilio.messages
     GET IncomingPhoneNumbers.json  -> twilio.phone_numbers
     webhooks (inbound, status)     -> twilio.message_events
+    GET Compliance/Usa2p           how the client's 10DLC campaign stands (on the host messaging.twilio.com)
 
 Facts that shaped this:
 - REST may use an API key, but webhooks are always signed with the account's auth token: both can be configured.
@@ -35,6 +36,8 @@ from connectors.base import (
     ProviderDown,
     Received,
     Record,
+    Registration,
+    Rejected,
     Said,
     Secret,
     Stream,
@@ -43,7 +46,7 @@ from connectors.base import (
     body_key,
 )
 from connectors.delivery import TextMessage
-from connectors.http import Http, StaticAuth, basic
+from connectors.http import Budget, Http, StaticAuth, basic
 from connectors.oauth import TokenVault
 from connectors.twilio.account import Item, TwilioAccount, pages, record
 from connectors.twilio.deliver import TwilioDeliverer
@@ -53,6 +56,19 @@ from connectors.twilio.signature import fields, verify
 log = logging.getLogger("leadtrail.twilio")
 
 SAY_NOTHING = Answer(200, b'<?xml version="1.0" encoding="UTF-8"?><Response/>', "text/xml")
+# what Twilio calls a campaign that carriers take texts of, will or will not, or do no more; any other word is not known to us
+CAMPAIGN: dict[str, Literal["approved", "pending", "rejected", "withdrawn"]] = {
+    "VERIFIED": "approved",
+    "PENDING": "pending",
+    "IN_PROGRESS": "pending",
+    "FAILED": "rejected",
+    "SUSPENDED": "withdrawn",
+    "DELETED": "withdrawn",
+    "EXPIRED": "withdrawn",
+}
+TOLL_FREE = tuple(
+    f"+1{code}" for code in (800, 833, 844, 855, 866, 877, 888)
+)  # verified in another way, like short codes
 OPTED_OUT = "21610"  # the error of a text to somebody who said STOP
 
 
@@ -87,6 +103,13 @@ class Twilio(Connector):
         self.api = TwilioAccount(
             http, connection=connection, base_url=options.base_url, auth=StaticAuth(basic(user, password.reveal()))
         )
+        self.messaging = TwilioAccount(  # a region or a test server of one host has the other beside it
+            http,
+            connection=connection,
+            base_url=options.base_url.replace("://api.", "://messaging.", 1),
+            auth=self.api.auth,
+            budget=Budget(attempts=2, wait=10, deadline=20),
+        )
         self._path = f"/2010-04-01/Accounts/{options.account_sid}"
 
     # ---- health ----
@@ -109,6 +132,21 @@ class Twilio(Connector):
                 details,
             )
         return Health(True, f"Twilio answers; the account has {len(owned)} numbers.", details=details)
+
+    def registration(self) -> Registration:
+        """How the 10DLC campaign of the messaging service stands. Without a service there is nothing to ask for."""
+        service, numbers = self.options.messaging_service_sid, self.options.sms_numbers
+        needs = [one for one in numbers if one.startswith("+1") and not one.startswith(TOLL_FREE)]
+        if not service or (numbers and not needs):
+            return Registration("not_needed")
+        try:
+            found = self.messaging.get(f"/v1/Services/{service}/Compliance/Usa2p", _Campaigns).compliance
+        except Rejected as refused:
+            return Registration("unknown", f"refused ({refused.status}, code {refused.code or 'none'})")
+        # a service has one campaign; of one that was registered anew an old one may still be listed
+        stand = [Registration(CAMPAIGN.get(each.campaign_status, "unknown"), each.campaign_status) for each in found]
+        approved = (one for one in stand if one.state == "approved")
+        return next(approved, stand[0] if stand else Registration("unknown", "no campaign"))
 
     # ---- pull ----
 
@@ -206,6 +244,14 @@ class Twilio(Connector):
                 fix="It is read back before anything is sent again; no action is needed.",
                 maybe_done=True,
             ) from None
+
+
+class _Campaign(msgspec.Struct):
+    campaign_status: str = ""
+
+
+class _Campaigns(msgspec.Struct):
+    compliance: list[_Campaign]
 
 
 @dataclass(frozen=True)

@@ -473,6 +473,19 @@ erasures = Table(
     Column("evidence", Text, nullable=False),  # JSON of counts; no personal data
 )
 
+# How the permit to text stands, as the provider last said (10DLC).
+registrations = Table(
+    "registrations",
+    metadata,
+    Column("client_id", String, primary_key=True),
+    Column("provider", String, primary_key=True),
+    Column("state", String, nullable=False),  # connectors.base.Registration
+    Column("said", String, nullable=False),  # in the provider's own word
+    Column("since", String, nullable=False),  # when it first said so
+    Column("asked_at", String, nullable=False),
+    Column("answered_at", String),
+)
+
 # What a model said of a call, for staff. Never read for a client's draft.
 call_summaries = Table(
     "call_summaries",

@@ -206,3 +206,53 @@ def test_a_number_that_carriers_do_not_know_stops_all_texts_of_that_client(agenc
     assert statuses(agency) == {"failed": 1, "held": 9}
     ticks(agency, agency.clock.now() + HOUR, every=10 * MINUTE)
     assert texted(agency) == {phone(0): 1}
+
+
+@pytest.mark.parametrize(
+    ("stands", "evidence"),
+    [
+        ("SUSPENDED", "Twilio says that the 10DLC campaign is withdrawn (SUSPENDED)."),
+        ("IN_PROGRESS", "Twilio says that the 10DLC campaign is pending (IN_PROGRESS)."),
+        (
+            "SOMETHING_NEW",
+            "Compliance state unknown: Twilio does not say that the 10DLC campaign is approved (SOMETHING_NEW).",
+        ),
+        (None, "Compliance state unknown: Twilio does not say that the 10DLC campaign is approved (no campaign)."),
+    ],
+)
+def test_a_10dlc_campaign_that_twilio_does_not_call_verified_stops_texts_until_a_person_has_looked(
+    agency: House, stands: str | None, evidence: str
+) -> None:
+    assert read(agency, "twilio") == ["ok"]
+    assert look(agency).opened == [], "verified"
+    (client,) = agency.served.town.clients
+    agency.twilio.campaign(client.client_id, stands)
+    assert read(agency, "twilio") == ["ok"], "reading works all the same"
+    texts(agency, range(1, 3))
+    agency.home.publish()
+    tick(agency)
+    with agency.home.engine.connect() as connection:
+        assert [(one["open_key"], one["evidence"]) for one in open_holds(connection)] == [
+            (f"{RIDGE}|text|compliance", evidence)
+        ]
+    assert (statuses(agency), texted(agency)) == ({"held": 2}, {})
+
+    agency.twilio.campaign(client.client_id, "VERIFIED")
+    agency.clock.advance(MINUTE.total_seconds())
+    read(agency, "twilio")
+    assert look(agency).clearable == [f"{RIDGE}|text|compliance"]
+    end_by_hand(agency)
+    ticks(agency, agency.clock.now() + 10 * MINUTE)
+    assert texted(agency) == {phone(1): 1, phone(2): 1}
+
+
+def test_only_after_a_day_of_no_answer_about_the_campaign_nobody_knows_how_it_stands(agency: House) -> None:
+    assert read(agency, "twilio") == ["ok"]
+    agency.strike("500", "twilio", "/v1/Services", times=None)
+    for hours, held in ((0, False), (23, False), (2, True)):
+        agency.clock.advance(hours * HOUR.total_seconds())
+        assert read(agency, "twilio") == ["ok"]
+        assert bool(look(agency).opened) is held, hours
+    with agency.home.engine.connect() as connection:
+        (hold,) = open_holds(connection)
+    assert hold["evidence"].startswith("Compliance state unknown: asked in vain")

@@ -42,6 +42,21 @@ class Account:
     number_sid: str
     mailbox: Mailbox
     signer: Signer
+    campaign: str | None = "VERIFIED"  # status of its 10DLC campaign; None: it has none
+
+    def campaigns(self) -> list[dict[str, Any]]:
+        if self.campaign is None:
+            return []
+        shown = {
+            "sid": "QE" + self.service[2:],
+            "account_sid": self.sid,
+            "messaging_service_sid": self.service,
+            "campaign_status": self.campaign,
+            "us_app_to_person_usecase": "MIXED",
+            "date_created": self.client.joined_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "errors": [],
+        }
+        return [shown]
 
     def number(self) -> dict[str, Any]:
         client = self.client

@@ -25,6 +25,7 @@ from connectors.sandbox.twilio.webhooks import pushes
 
 ALWAYS_ASKED = timedelta(days=399)  # what a careful reader asks for; the API keeps a day more
 LIVE = 1_000_000_000  # messages made while the sandbox runs are numbered after all of the town's
+SERVICES = "/v1/Services"  # at Twilio on the host messaging.twilio.com
 PATH = re.compile(r"/2010-04-01/Accounts(?:/(?P<account>\w+)(?P<rest>/.*)?)?\.json")
 
 
@@ -97,6 +98,10 @@ class SandboxTwilio(SandboxProvider):
         """How messages to this number will end: an error code, STUCK, or None for delivered."""
         self._fates[to] = error_code or 0
 
+    def campaign(self, client_id: str, status: str | None) -> None:
+        """How the client's 10DLC campaign stands from now on; None: it has none."""
+        self.accounts[client_id].campaign = status
+
     def inbound(self, client_id: str, phone: str, body: str, *, media: int = 0) -> Message:
         """Someone texts the client now."""
         account = self.accounts[client_id]
@@ -139,7 +144,9 @@ class SandboxTwilio(SandboxProvider):
         try:
             account = self._authenticated(request)
             path = PATH.fullmatch(request.path)
-            if path and path["account"] in (None, account.sid):
+            if request.path.startswith(SERVICES):
+                reply = self._campaigns(request, account)
+            elif path and path["account"] in (None, account.sid):
                 reply = self._resource(request, account, path["account"], path["rest"] or "")
             else:
                 reply = self._media_file(request, account)
@@ -187,6 +194,13 @@ class SandboxTwilio(SandboxProvider):
         if message is None:
             raise Refusal(20404)
         return self._one(request, account, message, parts[2:])
+
+    def _campaigns(self, request: Request, account: Account) -> Reply:
+        if request.path != f"{SERVICES}/{account.service}/Compliance/Usa2p":
+            raise Refusal(20404)
+        _only(request, "GET")
+        meta = {"page": 0, "page_size": 50, "key": "compliance", "next_page_url": None, "previous_page_url": None}
+        return json_reply({"compliance": account.campaigns(), "meta": meta})
 
     def _create(self, request: Request, account: Account) -> Reply:
         now = whole_second(self.world.now())

@@ -1,14 +1,18 @@
-"""Texting that is not, or no longer, allowed: the client's 10DLC registration is not approved, or carriers refuse our texts."""
+"""Texting that is not, or no longer, allowed: the client's 10DLC registration is not approved, by the clients file or by what
+Twilio last said of it (each sync asks), or carriers refuse our texts."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import func, select
 
 from pipeline.follow_up.causes.trouble import House, Trouble
 from pipeline.store.engine import stamp
 from pipeline.store.held import NOT_APPROVED
+from pipeline.store.registrations import load_registrations
 from pipeline.store.schema import output_log, outputs
 
 RECOVERY = (
@@ -20,7 +24,7 @@ FILTERED = 30007  # taken for spam
 
 
 def find(house: House) -> list[Trouble]:
-    return _not_approved(house) + _refused_when_sent(house) + _refused_by_carriers(house)
+    return _not_approved(house) + _not_confirmed(house) + _refused_when_sent(house) + _refused_by_carriers(house)
 
 
 def _not_approved(house: House) -> list[Trouble]:
@@ -43,6 +47,35 @@ def _not_approved(house: House) -> list[Trouble]:
         for client in house.clients
         if client.client_id in texts and client.follow_up.texting != "approved"
     ]
+
+
+def _not_confirmed(house: House) -> list[Trouble]:
+    """The clients file says approved, and the provider says otherwise, or cannot or does not say."""
+    texting = {one.client_id for one in house.clients if one.follow_up.texting == "approved"}
+    return [
+        Trouble(row["client_id"], "text", *doubt)
+        for row in load_registrations(house.engine)
+        if row["client_id"] in texting
+        and (row["client_id"], row["provider"]) in house.connections
+        and (doubt := _doubt(row, house.limits.asked_in_vain))
+    ]
+
+
+def _doubt(row: Mapping[str, Any], patience: timedelta) -> tuple[str, datetime] | None:
+    """Why it is not sure that texts may go, and since when."""
+    since = datetime.fromisoformat(row["since"])
+    if row["state"] in ("pending", "rejected", "withdrawn"):
+        return f"Twilio says that the 10DLC campaign is {row['state']} ({row['said']}).", since
+    if row["state"] == "unknown" and row["answered_at"]:
+        said = f"Twilio does not say that the 10DLC campaign is approved ({row['said']})"
+        return f"Compliance state unknown: {said}.", since
+    heard = datetime.fromisoformat(row["answered_at"] or row["since"])
+    if datetime.fromisoformat(row["asked_at"]) - heard < patience:
+        return None
+    return (
+        f"Compliance state unknown: asked in vain how the 10DLC campaign stands since {heard:%Y-%m-%d %H:%M} UTC.",
+        heard,
+    )
 
 
 def _refused_when_sent(house: House) -> list[Trouble]:

@@ -37,6 +37,7 @@ class Thresholds:
     # compliance
     filtered_at_least: int = 3  # texts that carriers took for spam within a day
     filtered_within: timedelta = timedelta(days=1)
+    asked_in_vain: timedelta = timedelta(days=1)  # how the registration stands: after this nobody knows
     # a warning, not a hold
     token_ends_within: timedelta = timedelta(days=7)
 
