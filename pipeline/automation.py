@@ -34,7 +34,7 @@ LOOK_SECONDS = (
     8.0  # a tick looks this long: Dagster starts one at most every five seconds, and a missed call waits for it
 )
 PAUSE = 0.3
-STEPS_PAUSE = 2.0  # between looks at the published file
+STEPS_PAUSE = 2.0  # between looks at the published file; whether a hold is over is looked at once a tick
 FIRST_RETRY, LONGEST_RETRY = 15, 300  # seconds until the same work, still there after a run, is tried again
 AT_WORK = [
     dg.DagsterRunStatus.QUEUED,
@@ -166,25 +166,27 @@ def _follow_up_schedule() -> dg.ScheduleDefinition:
     job=follow_up_job,
     minimum_interval_seconds=1,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts a run within seconds when a webhook waits, an output's time has come or a step is due. Correctness "
-    "does not rest on it: the schedule does the same every five minutes.",
+    description="Starts a run within seconds when a webhook waits, an output's time has come, a step is due or a hold's cause "
+    "is gone. Correctness does not rest on it: the schedule does the same every five minutes.",
 )
 def follow_up_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     office, began = Office.from_env(), time.monotonic()
-    steps_at = 0.0
+    steps_at, with_holds = 0.0, True
     while True:
         if not _at_work(context.instance):
             with_steps = time.monotonic() >= steps_at
             steps_at = time.monotonic() + STEPS_PAUSE if with_steps else steps_at
             now = datetime.now(UTC)
-            if waiting := what_waits(office, now=now, steps=with_steps):
-                waiting = waiting if with_steps else what_waits(office, now=now)
+            if waiting := what_waits(office, now=now, steps=with_steps, holds=with_holds):
+                # the mark is of everything, or the same work would be told from itself
+                waiting = waiting if with_steps and with_holds else what_waits(office, now=now)
                 attempt = _attempt(context.cursor, waiting.mark, now)
                 if attempt is not None:
                     cursor = {"mark": waiting.mark, "attempt": attempt, "at": now.timestamp()}
                     context.update_cursor(json.dumps(cursor))
                     key = f"{waiting.mark}:{attempt}"
                     return dg.RunRequest(run_key=key, tags={"leadtrail/waiting": str(waiting)})
+            with_holds = False
         if time.monotonic() - began >= LOOK_SECONDS:
             return dg.SkipReason("Nothing waits that a run could do.")
         time.sleep(PAUSE)

@@ -1,5 +1,5 @@
-"""What waits for the next follow-up run: webhooks, outputs whose time has come, steps that are due. Asks the store and the
-published file, never a provider."""
+"""What waits for the next follow-up run: webhooks, outputs whose time has come, steps that are due, holds whose cause is gone.
+Asks the store and the published file, never a provider."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import duckdb
 from sqlalchemy import Engine, and_, func, or_, select
 
+from pipeline.follow_up.detect import ended_holds
 from pipeline.office import Office
 from pipeline.settings import Settings
 from pipeline.store.engine import stamp
@@ -28,22 +29,24 @@ class Waiting:
     webhooks: int
     outputs: int
     steps: int
+    holds: int
     mark: str
 
     def __bool__(self) -> bool:
-        return bool(self.webhooks or self.outputs or self.steps)
+        return bool(self.webhooks or self.outputs or self.steps or self.holds)
 
     def __str__(self) -> str:
-        return f"{self.webhooks} webhooks, {self.outputs} outputs and {self.steps} steps wait"
+        return f"{self.webhooks} webhooks, {self.outputs} outputs, {self.steps} steps and {self.holds} holds wait"
 
 
-def what_waits(office: Office, *, now: datetime, steps: bool = True) -> Waiting:
-    """Look once. Without `steps` only the store is asked, which takes a millisecond."""
+def what_waits(office: Office, *, now: datetime, steps: bool = True, holds: bool = True) -> Waiting:
+    """Look once. Without `steps` and `holds` only the queue and the inbox are asked, which takes a millisecond."""
     webhooks, newest = _webhooks(office.engine)
     queued, last = _outputs(office.engine, now)
     due = _steps(office.settings, office.engine, now) if steps else []
-    mark = hashlib.sha256("|".join([str(webhooks), str(newest), str(queued), last, *due]).encode()).hexdigest()[:16]
-    return Waiting(webhooks, queued, len(due), mark)
+    over = ended_holds(office, now=now) if holds else []
+    seen = "|".join([str(webhooks), str(newest), str(queued), last, *due, *over])
+    return Waiting(webhooks, queued, len(due), len(over), hashlib.sha256(seen.encode()).hexdigest()[:16])
 
 
 def _webhooks(engine: Engine) -> tuple[int, int]:

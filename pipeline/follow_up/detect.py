@@ -61,16 +61,34 @@ class Detection:
     not_looked: list[Cause] = field(default_factory=list)
 
 
+def ended_holds(office: Office, *, now: datetime) -> list[str]:
+    """Keys of holds that the next detection will end by itself. Changes nothing; without a hold it costs one query."""
+    with office.engine.connect() as connection:
+        ours = [hold for hold in open_holds(connection) if hold["opened_by"] == LEADTRAIL]
+    if not ours:
+        return []
+    house, states, ended = _house(office, now), load_states(office.engine), []
+    for cause in dict.fromkeys(hold["cause"] for hold in ours):
+        try:
+            troubles = _found(house, cause)
+        except Exception:  # detection says so, with an incident
+            log.warning("holds: whether %s is over could not be looked at", cause)
+            continue
+        for hold in (one for one in ours if one["cause"] == cause):
+            because = _over(house, hold, troubles.get(hold["open_key"]), states)
+            if because and _ends_by_itself(hold, because):
+                ended.append(str(hold["open_key"]))
+    return ended
+
+
 def detect_holds(office: Office, *, now: datetime) -> Detection:
     """Look once. Everything found is opened before this returns."""
-    with office.engine.connect() as connection:
-        cleared = last_cleared(connection)
-    house = House(office.engine, office.settings, office.clients(), now, cleared)
+    house = _house(office, now)
     done = Detection()
     states = load_states(office.engine)
-    for cause, kind in KINDS.items():
+    for cause in KINDS:
         try:
-            troubles = {f"{one.client_id}|{one.scope}|{cause}": one for one in reversed(kind.find(house))}
+            troubles = _found(house, cause)
         except Exception as error:
             log.error("holds: looking for %s failed (%s)", cause, type(error).__name__)
             done.not_looked.append(cause)
@@ -85,6 +103,16 @@ def detect_holds(office: Office, *, now: datetime) -> Detection:
         follow_holds(connection, done.opened, now)
         not_looked_for(connection, done.not_looked, house.agency, now)
     return done
+
+
+def _house(office: Office, now: datetime) -> House:
+    with office.engine.connect() as connection:
+        cleared = last_cleared(connection)
+    return House(office.engine, office.settings, office.clients(), now, cleared)
+
+
+def _found(house: House, cause: Cause) -> dict[str, Trouble]:
+    return {f"{one.client_id}|{one.scope}|{cause}": one for one in reversed(KINDS[cause].find(house))}
 
 
 def _open(connection: Connection, house: House, cause: Cause, troubles: Mapping[str, Trouble], done: Detection) -> None:
@@ -107,8 +135,7 @@ def _end(
 ) -> None:
     """End a hold whose cause is gone, if its rule lets it end by itself; else say that a person may."""
     because = _over(house, hold, trouble, states)
-    by_itself = KINDS[hold["cause"]].ends_by_itself or because == RESTED
-    if because and hold["opened_by"] == LEADTRAIL and by_itself:
+    if because and hold["opened_by"] == LEADTRAIL and _ends_by_itself(hold, because):
         if release(connection, hold, house.now, by=LEADTRAIL, note=because):
             done.cleared.append(hold["open_key"])
         return
@@ -118,6 +145,10 @@ def _end(
         and because
     ):
         done.clearable.append(hold["open_key"])
+
+
+def _ends_by_itself(hold: Row, because: str) -> bool:
+    return KINDS[hold["cause"]].ends_by_itself or because == RESTED
 
 
 def _over(house: House, hold: Row, trouble: Trouble | None, states: Mapping[tuple[str, str], ConnectionState]) -> str:

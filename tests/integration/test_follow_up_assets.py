@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ import pipeline.run_failures
 from connectors.base import WebhookRequest
 from pipeline.build_record import BuildRecord, Failure, save
 from pipeline.checks import URGENT_FIRST, urgent_overtaken
+from pipeline.follow_up.detect import detect_holds
 from pipeline.follow_up_watch import what_waits
 from pipeline.run_failures import take_in_runs
+from pipeline.store.connections import ConnectionState, save_states
 from pipeline.store.engine import stamp
+from pipeline.store.holds import open_holds
 from pipeline.store.inbox import Event, store_events
 from pipeline.store.incidents import open_incidents
 from pipeline.store.schema import inbox, incidents, outputs
@@ -233,7 +237,7 @@ def test_a_waiting_webhook_starts_one_run_and_is_tried_again_later_if_it_still_w
     webhook(quiet, "first")
     woken = tick(instance)
     (asked,) = woken.run_requests or []
-    assert asked.tags["leadtrail/waiting"] == "1 webhooks, 0 outputs and 0 steps wait"
+    assert asked.tags["leadtrail/waiting"] == "1 webhooks, 0 outputs, 0 steps and 0 holds wait"
     assert tick(instance, woken.cursor).skip_message, "the run has left it there: not again and again"
     cursor = json.loads(woken.cursor or "")
     later = tick(instance, json.dumps({**cursor, "at": cursor["at"] - 15}))
@@ -290,6 +294,29 @@ def test_an_output_whose_time_has_come_starts_a_run(
     when = {name: stamp(now + value * MINUTE) for name, value in row.items() if isinstance(value, int)}
     put(quiet, "one", now, channel="text", priority=2, **{**row, **when})
     assert bool(what_waits(quiet.office, now=now, steps=False)) is waits
+
+
+def test_a_hold_whose_cause_is_gone_starts_a_run_that_ends_it_although_nothing_else_happens(
+    quiet: FollowUp, instance: dg.DagsterInstance, now: datetime, follow: Callable[..., dg.ExecuteInProcessResult]
+) -> None:
+    quiet.write_clients(connections='{hubspot: {access_token: "${T}"}}')
+    refused = ConnectionState(RIDGE, "hubspot", "needs_person", "dana", reason="The token was revoked.")
+    save_states(quiet.engine, [refused], now - HOUR)
+    assert detect_holds(quiet.office, now=now - HOUR).opened == [f"{RIDGE}|hubspot|credential"]
+    assert tick(instance).skip_message, "the token is still revoked"
+
+    save_states(quiet.engine, [replace(refused, state="ok", last_success_at=stamp(now))], now)
+    save(quiet.settings, BuildRecord(2, stamp(now - MINUTE), (), "analytics-2.duckdb", stamp(now - MINUTE), True))
+    assert tick(instance).skip_message, "it was read, but what people read does not know what came"
+
+    save(quiet.settings, BuildRecord(3, stamp(now), (), "analytics-3.duckdb", stamp(now + MINUTE), True))
+    woken = tick(instance)
+    (asked,) = woken.run_requests or []
+    assert asked.tags["leadtrail/waiting"] == "0 webhooks, 0 outputs, 0 steps and 1 holds wait"
+    assert follow().success
+    with quiet.engine.connect() as connection:
+        assert open_holds(connection) == []
+    assert tick(instance, woken.cursor).skip_message
 
 
 def test_a_backlog_is_looked_at_in_milliseconds(quiet: FollowUp, now: datetime) -> None:
