@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 
-HEAD = "0007"  # the newest migration; a test compares it with the versions folder
+HEAD = "0008"  # the newest migration; a test compares it with the versions folder
 
 
 class StoreProblem(Exception):
