@@ -26,6 +26,7 @@ from pipeline.follow_up.gate import UNREADABLE, Gate
 from pipeline.follow_up.holding import CARRIERS
 from pipeline.follow_up.messages import message_of
 from pipeline.follow_up.published import Published
+from pipeline.store import audit as audit_store
 from pipeline.store import outputs as queue
 from pipeline.store.sealed import KeyProblem
 from pipeline.store.unconfirmed import ask_later, resolve_unknown, to_be_asked_for
@@ -38,6 +39,8 @@ log = logging.getLogger("leadtrail.deliver")
 
 Row = Mapping[str, Any]
 WORKERS = 4
+IN_THE_CRM = ("crm_task", "crm_note")
+PREPARED = "crm.prepared"
 ASK_AGAIN = timedelta(minutes=1)
 
 
@@ -96,6 +99,7 @@ class _Run:
         self._lock = threading.Lock()
         self._busy: set[tuple[str, str]] = set()
         self._carriers: dict[tuple[str, str], tuple[Connector, Deliverer[Any]]] = {}
+        self._preparing = threading.Lock()
 
     # ---- sending ----
 
@@ -171,8 +175,26 @@ class _Run:
             if config is None:
                 raise ClientsFileError(f"{client.client_id} has no {wanted[0]} connection. Add it to the clients file.")
             connector = self.shop.connector(config)[0]
-            self._carriers[key] = (connector, connector.deliverer(settles=self.settles))
+            deliverer = connector.deliverer(settles=self.settles)
+            if channel in IN_THE_CRM:
+                self._prepare(client.client_id, config.name, deliverer)
+            self._carriers[key] = (connector, deliverer)
         return self._carriers[key]
+
+    def _prepare(self, client_id: str, connection_name: str, deliverer: Deliverer[Any]) -> None:
+        """Before the first delivery to a client's CRM: make there what makes a second task impossible. Where the CRM does not
+        allow it, it is done without."""
+        with self._preparing:
+            with self.engine.connect() as connection:
+                delivered = queue.ever_delivered(connection, client_id, IN_THE_CRM)
+                if delivered or audit_store.has(connection, PREPARED, connection_name):
+                    return
+            health = deliverer.prepare()
+            log.info("%s: %s", connection_name, health.message)
+            if health.ok:
+                with self.engine.begin() as connection:
+                    said = {"said": health.message}
+                    audit_store.note(connection, "leadtrail", PREPARED, connection_name, said, self.clock.now())
 
     # ---- asking ----
 

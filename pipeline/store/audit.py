@@ -47,6 +47,12 @@ def note(
     connection.execute(insert(audit_log), {**row, "hash": _seal(row)})
 
 
+def has(connection: Connection, action: str, subject: str) -> bool:
+    """Whether that was ever done."""
+    where = (audit_log.c.action == action, audit_log.c.subject == subject)
+    return connection.execute(select(audit_log.c.seq).where(*where).limit(1)).first() is not None
+
+
 def verify(engine: Engine) -> tuple[int, BrokenChain | None]:
     """(rows looked at, the first that does not hold). A row changed, left out or put in breaks the chain at its place."""
     previous, count = GENESIS, 0

@@ -304,6 +304,12 @@ def history(connection: Connection, output_id: str) -> list[Mapping[str, Any]]:
     return _rows(connection, query)
 
 
+def ever_delivered(connection: Connection, client_id: str, channels: Collection[str]) -> bool:
+    """Whether anything of the client has ever gone this way."""
+    where = (outputs.c.client_id == client_id, outputs.c.channel.in_(channels), outputs.c.status == "delivered")
+    return connection.execute(select(outputs.c.output_id).where(*where).limit(1)).first() is not None
+
+
 def counts(connection: Connection, client_id: str = "") -> dict[tuple[str, str], int]:
     """How many outputs are in each (client, status)."""
     query = select(outputs.c.client_id, outputs.c.status, func.count().label("n"))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from pipeline import cli
 from pipeline.store.schema import audit_log
@@ -46,9 +46,9 @@ def run(agency: House, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     return command
 
 
-def task_due(agency: House) -> None:
+def task_due(agency: House, key: str = "task-1") -> None:
     now = datetime.now(UTC)
-    agency.home.task(due_at=now, expires_at=now + HOUR, triggered_at=now)
+    agency.home.task(key, trigger_event_id=f"event of {key}", due_at=now, expires_at=now + HOUR, triggered_at=now)
     agency.home.publish()
 
 
@@ -118,12 +118,37 @@ def test_an_opt_out_said_by_telephone_is_recorded_and_lifted_again(agency: House
     assert run("opt-outs", "list")[1] == "0 addresses.\n"
 
 
-def test_preparing_makes_the_property_that_makes_a_second_task_impossible(agency: House, run: Run) -> None:
-    code, said = run("outputs", "prepare", "--client", RIDGE)
-    assert code == 0
-    assert "ridgeline/hubspot: Tasks and notes are made under the unique property" in said
+def test_before_the_first_task_the_crm_is_given_the_property_that_makes_a_second_one_impossible_once(
+    agency: House, run: Run
+) -> None:
+    assert agency.ledger("property") == []
     task_due(agency)
     run("emit")
     run("deliver")
     (task,) = agency.ledger("task")
     assert len(task["properties"]["leadtrail_key"]) == 32
+    assert len(agency.ledger("property")) == 2, "of tasks and of notes"
+    with agency.home.engine.connect() as connection:
+        (noted,) = connection.execute(select(audit_log).where(audit_log.c.action == "crm.prepared")).mappings()
+    assert (noted["subject"], noted["actor"]) == (f"{RIDGE}/hubspot", "leadtrail")
+
+    task_due(agency, "another")
+    run("emit")
+    run("deliver")
+    assert len(agency.ledger("task")) == 2
+    code, said = run("outputs", "prepare", "--client", RIDGE)
+    assert code == 0
+    assert "ridgeline/hubspot: Tasks and notes are made under the unique property" in said
+    assert len(agency.ledger("property")) == 2
+
+
+def test_a_crm_that_allows_no_such_property_is_asked_once_and_its_tasks_are_made_all_the_same(
+    agency: House, run: Run
+) -> None:
+    agency.hubspot.refuse_unique_tasks = True
+    for key in ("one", "two"):
+        task_due(agency, key)
+        run("emit")
+        run("deliver")
+    assert len(agency.ledger("task")) == 2
+    assert [one["object"] for one in agency.ledger("property")] == ["notes"]
