@@ -49,6 +49,11 @@ class CallNote(BaseModel, extra="forbid"):
     next_step: Line
 
 
+_NOT_SUMMED_UP = CallNote(
+    wants="The model could not sum this call up.", outcome="unclear", next_step="Read the transcript."
+)
+
+
 @dataclass(frozen=True)
 class Call:
     event_id: str
@@ -73,12 +78,16 @@ def summarize_calls(settings: Settings, engine: Engine, client: ClientConfig, *,
     ]
     if not waiting:
         return 0
+    from pipeline.client_safe.language_model import Unreachable  # heavy to import
+
     known_of, written = known_values(settings, client.client_id), 0
     for call in waiting[:AT_ONCE]:
-        note = _note(settings, client, call, known_of)
-        if note is None:
+        try:
+            note = _note(settings, client, call, known_of)
+        except Unreachable:
             break  # the next round tries again; asking on would fail on
-        _keep(engine, settings, client, call, note, now)
+        # a caller who makes the model write nonsense keeps it from no other call
+        _keep(engine, settings, client, call, note or _NOT_SUMMED_UP, now)
         written += 1
     return written
 

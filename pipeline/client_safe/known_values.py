@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import duckdb
 
+from pipeline.client_safe.shown import FIGURE_NAMES
 from pipeline.client_safe.spelling import as_written, fold, key
 from pipeline.client_safe.vocabulary import TRADE
 from pipeline.clients import ClientConfig, load_clients
@@ -83,6 +84,11 @@ class KnownValues:
             self.name_parts |= {word for word in words if len(word) > 1 and word not in TRADE}
         return None
 
+    def add_client(self, name: str) -> None:
+        """Another client's: nobody is told whom else we serve."""
+        if not all(word.folded in TRADE for word in as_written(name)):
+            self.values[key(name)] = "name of another client"
+
     def add_phone(self, phone: str) -> None:
         # what is written beside a number ("cell: ... x12") is no part of it
         digits = re.sub(r"\D", "", re.split(r"(?i)\s*(?:ext|x)\.?\s*\d", phone)[0])
@@ -155,6 +161,9 @@ def known_values(settings: Settings, client_id: str) -> KnownValues:
     for one in load_clients(settings):
         if one.client_id == client_id:
             _allow_own(known, one)
+        else:
+            known.add_client(one.name)
+    known.allowed |= {key(name) for name in FIGURE_NAMES}  # somebody may call themselves "Missed Calls"
     return known
 
 

@@ -4,13 +4,16 @@ refused may be mended once. Heavy to import: only where a model is configured.""
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Callable
+from functools import cache
 from typing import TypeVar
 
-from openai import AsyncOpenAI
+import httpx
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from pydantic import BaseModel
 from pydantic_ai import Agent, ModelRetry, PromptedOutput
-from pydantic_ai.exceptions import AgentRunError, UserError
+from pydantic_ai.exceptions import AgentRunError, UnexpectedModelBehavior, UserError
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
@@ -19,6 +22,16 @@ from pipeline.settings import Settings
 log = logging.getLogger("leadtrail.summaries")
 SECONDS = 60.0
 Answer = TypeVar("Answer", bound=BaseModel)
+
+
+class Unreachable(Exception):
+    """It did not answer at all: it may, later."""
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Made once: reading all authorities takes longer than many an answer."""
+    return httpx.create_ssl_context()
 
 
 def ask(
@@ -34,7 +47,10 @@ def ask(
     """None if it gave no answer of that type, or two that `refuse` names a fault of. `about` is for the log."""
     # one try each: what is asked here can be done without
     client = AsyncOpenAI(
-        base_url=settings.ai_base_url, api_key=settings.ai_key or "none", timeout=SECONDS, max_retries=0
+        base_url=settings.ai_base_url,
+        api_key=settings.ai_key or "none",
+        max_retries=0,
+        http_client=DefaultAsyncHttpxClient(verify=_tls(), timeout=SECONDS),
     )
     agent = Agent(
         OpenAIChatModel(settings.ai_model, provider=OpenAIProvider(openai_client=client)),
@@ -52,7 +68,10 @@ def ask(
 
     try:
         return agent.run_sync(given).output
-    except (AgentRunError, UserError, OSError, ValueError) as problem:
+    except UnexpectedModelBehavior:
         # its own words stay out of the log: they may say anything
-        log.warning("%s: the model gave nothing that can be used (%s).", about, type(problem).__name__)
+        log.warning("%s: the model gave nothing that can be used.", about)
         return None
+    except (AgentRunError, UserError, OSError, ValueError) as problem:
+        log.warning("%s: the model gave no answer (%s).", about, type(problem).__name__)
+        raise Unreachable from None

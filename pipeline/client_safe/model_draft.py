@@ -53,7 +53,7 @@ def write_by_model(facts: Facts, settings: Settings) -> Content | None:
     """None where no model is configured, or where it failed twice to write what the facts say."""
     if not (settings.ai_base_url and settings.ai_model):
         return None
-    from pipeline.client_safe.language_model import ask  # heavy to import
+    from pipeline.client_safe.language_model import Unreachable, ask  # heavy to import
 
     def refuse(words: Words) -> str:
         content = _content(facts, words)
@@ -63,15 +63,11 @@ def write_by_model(facts: Facts, settings: Settings) -> Content | None:
         return f"Not a fact: {'; '.join(f'{one.where}: {one.excerpt}' for one in wrong[:5])}" if wrong else ""
 
     period = facts.period
-    words = ask(
-        settings,
-        _INSTRUCTIONS,
-        given(facts),
-        Words,
-        about=f"{period.client_id}, {period.kind} of {period.start}",
-        most_tokens=2000,
-        refuse=refuse,
-    )
+    about = f"{period.client_id}, {period.kind} of {period.start}"
+    try:
+        words = ask(settings, _INSTRUCTIONS, given(facts), Words, about=about, most_tokens=2000, refuse=refuse)
+    except Unreachable:
+        return None
     return None if words is None else _content(facts, words)
 
 

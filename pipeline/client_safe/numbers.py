@@ -26,10 +26,11 @@ _MASK = "\x00"
 
 def wrong_numbers(content: Content, figures: Sequence[Figure]) -> list[Finding]:
     """What is no stored fact, each with where it stands and which figure it may have been meant to be."""
+    days = _days(figures)
     return [
         Finding("figure", where, what, excerpt)
         for where, text in _pieces(content)
-        for what, excerpt in _wrong(text, figures)
+        for what, excerpt in _wrong(text, figures, days)
     ]
 
 
@@ -42,11 +43,11 @@ def _pieces(content: Content) -> Iterator[tuple[str, str]]:
             yield f"section {number}, line {line_number}", line
 
 
-def _wrong(text: str, figures: Sequence[Figure]) -> Iterator[tuple[str, str]]:
+def _wrong(text: str, figures: Sequence[Figure], days: set[str]) -> Iterator[tuple[str, str]]:
     """(what is wrong, the number or a mask of it)."""
     known = {figure.shown for figure in figures if figure.shown != NOT_SHOWN}
     left, places = text, []
-    for phrase in sorted({*known, *_days(figures)}, key=len, reverse=True):
+    for phrase in sorted({*known, *days}, key=len, reverse=True):
         if not _NUMBER.search(phrase):
             continue
         exactly = re.compile(rf"(?<![\w$€£¥.,:/%+−-]){re.escape(phrase)}(?![\w%]|[.,:/]\d|-\d)", re.IGNORECASE)

@@ -24,6 +24,7 @@ _LABELS = {
     "booking_rate_raw": "callers who booked",
     "close_rate": "quotes accepted",
 }
+FIGURE_NAMES = frozenset(_LABELS.values())
 CHANNELS = {
     "google_paid": "Google Ads",
     "google_organic": "Google search",

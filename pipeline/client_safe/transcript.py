@@ -9,6 +9,7 @@ time of day keeps its figures.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from pipeline.client_safe.hits import Hit, apart
@@ -17,12 +18,18 @@ from pipeline.client_safe.redaction import hits
 from pipeline.client_safe.spelling import Word, as_spoken, as_written
 from pipeline.client_safe.spelling import apart as far_apart
 
-_PRICE = re.compile(r"\s*(?:dollars?|bucks|percent|%)", re.IGNORECASE)
-_TIME = re.compile(r"\d{1,2}:\d{2}")
-_PIECE, _DEAREST = 3, 6  # digits
+_UNSEEN = ("Cf", "Co")  # signs that hide words, or part them
+# prices and times of day
+_KEPT = re.compile(
+    r"\$\d{1,3}(?:,\d{3})*(?:\.\d\d)?(?!\d)|\$\d{4,6}(?!\d)|(?<![\d.,-])\d{1,6} (?:dollars?|bucks)\b"
+    r"|(?<![\d:])\d{1,2}:\d{2}(?![\d:])",
+    re.IGNORECASE,
+)
+_PIECE = 3  # digits
 
 
 def masked_transcript(text: str, known: KnownValues) -> str:
+    text = "".join(c for c in text if unicodedata.category(c) not in _UNSEEN)
     for hit in reversed(apart([*hits(text, known), *_pieces(text)])):
         text = f"{text[: hit.start]}[{hit.what if hit.is_sure else 'name'}]{text[hit.end :]}"
     return text
@@ -30,18 +37,12 @@ def masked_transcript(text: str, known: KnownValues) -> str:
 
 def _pieces(text: str) -> Iterator[Hit]:
     """Runs of digits, typed or said, that may be a part of somebody's number."""
+    text = _KEPT.sub(lambda kept: "x" * len(kept[0]), text)
     run: list[Word] = []
     for word in [*as_spoken(as_written(text)), None]:
         if run and (word is None or not word.folded.isdigit() or far_apart(text, run[-1], word)):
-            if _may_be_a_piece(text, run):
+            if sum(len(one.folded) for one in run) >= _PIECE:
                 yield Hit(run[0].start, run[-1].end, "number")
             run = []
         if word and word.folded.isdigit():
             run.append(word)
-
-
-def _may_be_a_piece(text: str, run: list[Word]) -> bool:
-    digits = sum(len(word.folded) for word in run)
-    said = text[run[0].start : run[-1].end]
-    is_price = digits <= _DEAREST and (text[run[0].start - 1 : run[0].start] == "$" or _PRICE.match(text, run[-1].end))
-    return digits >= _PIECE and not is_price and not _TIME.fullmatch(said)

@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import dagster as dg
@@ -16,6 +17,7 @@ import duckdb
 import pytest
 from sqlalchemy import select
 
+from bench.redaction import people
 from pipeline.assets.client_safe import client_safe_assets
 from pipeline.automation import decisions_sensor
 from pipeline.client_safe.call_summaries import summaries_of_lead, summarize_calls
@@ -293,6 +295,33 @@ def test_no_transcript_goes_to_a_model_unless_callers_heard_of_the_recording(hom
     home.call_in("after", NOW - timedelta(days=1))
     assert summarize_calls(home.settings, home.office.engine, unproven, now=NOW) == 0
     assert model.requests == []
+
+
+def test_a_transcript_goes_to_a_model_without_phone_email_name_address_and_card(home: Home, model: Stub) -> None:
+    """However each is said, also over several turns; what was asked for and what it costs is left."""
+    one, number = people.customer(Random(3)), people.card(Random(3))
+    with duckdb.connect(str(home.settings.analytics)) as analytics:
+        analytics.execute(
+            "insert into staging.stg_callrail__calls values ('acme', '1', ?, ?, '')", [one.name, one.phone]
+        )
+    ways = (people.PHONES, people.EMAILS, people.NAMES_CASED, people.NAMES_LOWER, people.ADDRESSES)
+    turns = [f"Caller: it is {spell(one)}." for spellings in ways for spell in spellings.values()]
+    turns += [f"Caller: my card is {spell(number)}." for spell in people.CARDS.values()]
+    turns += [f"Caller: {part}\nAgent: go on." for part in (one.phone[:3], one.phone[3:6], one.phone[6:], number[:4])]
+    turns += [f"Caller: {people.spoken(one.phone[:3])}\nAgent: go on.", "Agent: a new water heater is $1,450, at 8:30."]
+    turns.append(f"Caller: my neighbour is Xochitl Okonkwo, and mine is {one.phone[:3]}\u200b{one.phone[3:]}.")
+    home.call_in("e1", NOW - timedelta(days=1), "\n".join(turns))
+    model.script = chat(NOTE)
+    assert home.sum_up() == 1
+    [(*_, body)] = model.requests
+    told = json.loads(json.loads(body)["messages"][-1]["content"])["transcript"]
+    assert "a new water heater is $1,450, at 8:30" in told
+    told = told.replace("$1,450, at 8:30", "").lower()
+    assert not re.search(r"\d{3}|\d(\W?\d){2}", told)
+    digit = "(?:zero|oh|one|two|three|four|five|six|seven|eight|nine)"
+    assert not re.search(rf"{digit}(\W+{digit}){{2}}", told)
+    parts = [one.given, one.family, one.street, one.email, one.email.split("@")[0], "xochitl", "okonkwo"]
+    assert [part for part in parts if part.lower() in told] == []
 
 
 def test_what_a_caller_says_is_never_part_of_what_a_client_reads(home: Home, model: Stub) -> None:
