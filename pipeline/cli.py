@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline.accounts_commands import accounts_app
+from pipeline.backup_commands import app as backup_app
 from pipeline.clients import ClientsFileError
 from pipeline.delivery_commands import app as delivery_app
 from pipeline.holds_commands import holds_app, incidents_app
@@ -52,6 +53,7 @@ app.add_typer(summaries_app, name="summaries")
 app.add_typer(portal_app, name="portal")
 app.add_typer(delivery_app)
 app.add_typer(privacy_app)
+app.add_typer(backup_app)
 app.command("replay")(replay_command)
 out, err = Console(), Console(stderr=True)
 
@@ -64,6 +66,7 @@ def main() -> None:
     from sqlalchemy.exc import DBAPIError
 
     from connectors.base import ConnectorError
+    from pipeline.backup import BackupProblem
     from pipeline.client_safe.facts import NoFacts
     from pipeline.demo import AnotherTown
     from pipeline.follow_up.emit import TooMuchNews
@@ -94,6 +97,7 @@ def main() -> None:
         AccountProblem,
         AlreadyUp,
         AnotherTown,
+        BackupProblem,
         BuildFailed,
         Busy,
         CannotReplay,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import os
 import secrets as random
 from datetime import datetime
@@ -91,3 +92,8 @@ class Sealed:
         query = select(func.count(), func.max(secrets.c.updated_at)).where(secrets.c.name.not_like("oauth:%"))
         with self._engine.connect() as connection:
             return tuple(connection.execute(query).one())
+
+
+def key_id(key: bytes) -> str:
+    """Which key it is, for people to tell one from another. It says nothing of the key."""
+    return hmac.new(key, b"leadtrail key id", "sha256").hexdigest()[:12]
