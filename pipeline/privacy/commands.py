@@ -36,6 +36,8 @@ def erase(
         ", ".join(f"{what}: {count:,}" for what, count in done.taken.items())
         + ". The warehouse was built anew and published."
     )
+    for one in done.bound:
+        _say(f"Still names them, as a decision stands on its words: {one}. Write it anew, or revoke it.")
     _say("Erase them at the providers as well: what happens from now on is a new matter. Backups are yours to age out.")
 
 

@@ -15,6 +15,8 @@ from sqlalchemy import Connection
 from pipeline.baseline import settle_baselines
 from pipeline.crash_points import crash_here
 from pipeline.office import Office
+from pipeline.privacy.free_text import Mentions, bound_texts
+from pipeline.privacy.run_records import sweep_run_records
 from pipeline.privacy.subject import NobodyFound, Subject, find, identifier
 from pipeline.privacy.sweep import sweep_landing, sweep_logs, sweep_store
 from pipeline.publishing import publish
@@ -32,6 +34,7 @@ class Erased:
     records: int
     mentions: int
     taken: dict[str, int]  # from where, how many
+    bound: list[str]  # what still names them, for a person to mend
 
 
 def erase(
@@ -59,11 +62,14 @@ def erase(
         taken |= sweep_store(engine, tombstones, now=now)
         crash_here("erase: store swept")
         taken["log lines"] = sweep_logs(settings, client_id, tombstones)
+        taken["run records"] = sweep_run_records(settings, Mentions(tombstones, [client_id]))
+        with engine.connect() as connection:
+            bound = bound_texts(connection, tombstones)
     tell("Building the warehouse anew …")
     rebuild_and_forget(office, now=now)
     with engine.begin() as connection:
         _note(connection, "person.erased", subject, prints, by, now, taken)
-    return Erased(len(subject.people), len(subject.leads), len(subject.records), len(subject.mentions), taken)
+    return Erased(len(subject.people), len(subject.leads), len(subject.records), len(subject.mentions), taken, bound)
 
 
 def _begun(tombstones: Tombstones, client_id: str, named: str) -> str:

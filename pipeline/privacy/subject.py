@@ -10,11 +10,11 @@ from urllib.parse import unquote_to_bytes
 
 import duckdb
 import phonenumbers
-import pyarrow.parquet as pq
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from sqlalchemy import Engine, select
 
 from pipeline.client_safe.known_values import NAME_COLUMNS
-from pipeline.client_safe.spelling import fold
+from pipeline.client_safe.spelling import as_written, fold
 from pipeline.settings import Settings
 from pipeline.store.erasures import addresses_in
 from pipeline.store.schema import inbox
@@ -56,7 +56,14 @@ class Subject:
             *self.addresses,
             *(f"lead:{one}" for one in self.leads),
             *(f"person:{one}" for one in self.people),
+            *(f"name:{one}" for name in self.names for one in _ways_to_write(name)),
         }
+
+
+def _ways_to_write(name: str) -> Iterator[str]:
+    """As `spelling` runs the words together: given name first, family name first."""
+    words = [word.folded for word in as_written(name)]
+    return ("".join(words[i:] + words[:i]) for i in range(len(words)))
 
 
 def identifier(who: str) -> str:

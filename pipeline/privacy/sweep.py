@@ -9,17 +9,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from pipeline.landing import SCHEMA, Segment, write_segment
+from pipeline.privacy.free_text import WRITTEN, sweep_free_text
 from pipeline.privacy.subject import spellings_of
 from pipeline.settings import Settings
 from pipeline.store.engine import stamp
 from pipeline.store.erasures import ERASED, Fate, Tombstones
 from pipeline.store.outputs import OPEN
 from pipeline.store.schema import (
+    audit_log,
     call_summaries,
     inbox,
     output_log,
@@ -32,7 +34,7 @@ from pipeline.store.segments import note_segments
 
 GONE = "The person was erased."
 CHECKPOINT_TRIES = 30
-SWEPT = (inbox, quarantine, outputs, output_log, suppressions, call_summaries)
+SWEPT = {inbox, quarantine, outputs, output_log, suppressions, call_summaries, audit_log, *WRITTEN}
 
 
 # ---- landing ----
@@ -108,6 +110,7 @@ def sweep_store(engine: Engine, tombstones: Tombstones, *, now: datetime) -> dic
             "outputs": _outputs(connection, tombstones, now),
             "suppressions": _suppressions(connection, tombstones),
             "call summaries": _call_summaries(connection, tombstones),
+            "notes of staff": sweep_free_text(connection, tombstones, now=now),
         }
     let_go(engine)
     return counts
@@ -224,7 +227,7 @@ def let_go(engine: Engine) -> None:
                 time.sleep(1)
         else:
             raw.driver_connection.autocommit = True  # type: ignore[union-attr]
-            for table in SWEPT:
+            for table in sorted(SWEPT, key=str):
                 cursor.execute(f'vacuum full "{table.name}"')
             raw.driver_connection.autocommit = False  # type: ignore[union-attr]
     finally:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select, text
+from sqlalchemy import Connection, Engine, RowMapping, insert, select, text, update
 
 from pipeline.store.engine import stamp
 from pipeline.store.schema import audit_log
 
 GENESIS = "0" * 64
+BLOTTED = "audit.blotted"
 _PAGE = 5_000
 
 
@@ -53,10 +54,20 @@ def has(connection: Connection, action: str, subject: str) -> bool:
     return connection.execute(select(audit_log.c.seq).where(*where).limit(1)).first() is not None
 
 
+def blot(connection: Connection, seq: int, words: Mapping[str, Any], now: datetime) -> None:
+    """Give a row the subject and detail of `words`, without somebody who was erased. Its seal stays, so the chain holds; that it
+    no longer fits is said by a row of its own, with a print of what stands there now."""
+    values = {"subject": words["subject"], "detail": words["detail"]}
+    connection.execute(update(audit_log).where(audit_log.c.seq == seq).values(values))
+    row = connection.execute(select(audit_log).where(audit_log.c.seq == seq)).mappings().one()
+    note(connection, "leadtrail", BLOTTED, str(seq), {"now": _seal(row)}, now)
+
+
 def verify(engine: Engine) -> tuple[int, BrokenChain | None]:
     """(rows looked at, the first that does not hold). A row changed, left out or put in breaks the chain at its place."""
     previous, count = GENESIS, 0
     with engine.connect() as connection:
+        blotted = _blotted(connection)
         while True:
             rows = (
                 connection.execute(
@@ -70,13 +81,23 @@ def verify(engine: Engine) -> tuple[int, BrokenChain | None]:
                     return count, BrokenChain(count + 1, f"it is missing; the next row is {row['seq']}")
                 if row["previous_hash"] != previous:
                     return count, BrokenChain(row["seq"], "it does not follow from the row before it")
-                if row["hash"] != _seal(row):
+                if row["hash"] != _seal(row) and blotted.get(row["seq"]) != _seal(row):
                     return count, BrokenChain(row["seq"], "its content is not what was written")
                 previous, count = row["hash"], count + 1
             if len(rows) < _PAGE:
                 return count, None
 
 
-def _seal(row: Mapping[str, Any]) -> str:
+def _blotted(connection: Connection) -> dict[int, str]:
+    """By row, what it was made into last. Said by later rows only, which the chain vouches for."""
+    query = select(audit_log.c.seq, audit_log.c.subject, audit_log.c.detail).where(audit_log.c.action == BLOTTED)
+    said: dict[int, str] = {}
+    for seq, subject, detail in connection.execute(query.order_by(audit_log.c.seq)):
+        if int(str(subject)) < int(seq):
+            said[int(str(subject))] = json.loads(str(detail))["now"]
+    return said
+
+
+def _seal(row: Mapping[str, Any] | RowMapping) -> str:
     sealed = [row[name] for name in ("seq", "at", "actor", "action", "subject", "detail", "previous_hash")]
     return hashlib.sha256(json.dumps(sealed).encode()).hexdigest()

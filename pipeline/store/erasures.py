@@ -2,8 +2,8 @@
 
 A tombstone is a keyed hash of an identifier, so the table by itself tells of nobody; with the store's key it can be asked "was
 this one erased?". Kinds: `record:` a provider's record, left out for ever; `mention:` somebody else's record, in which only the
-address was blotted out; `phone:` and `email:`, by which what happened before the erasure is known should it come late;
-`lead:`, `person:` and `webhook:` our own ids.
+address was blotted out; `phone:` and `email:`, by which what happened before the erasure is known should it come late; `name:`
+their full name, looked for in what staff wrote; `lead:`, `person:` and `webhook:` our own ids.
 """
 
 from __future__ import annotations

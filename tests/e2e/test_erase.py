@@ -7,15 +7,19 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 import pytest
+from sqlalchemy import update
 
 from pipeline.crash_points import ERASURE_POINTS
 from pipeline.office import Office
 from pipeline.privacy.subject import Subject, find
 from pipeline.settings import Settings
+from pipeline.store import audit, schema
+from pipeline.store.holds import Hold, open_hold
 from tests.canaries import Canaries
 from tests.canary_town import spelled
 from tests.e2e.conftest import LEADTRAIL, ROOT, Home, leadtrail
@@ -68,12 +72,31 @@ def copied(built_home: Home, to: Path) -> Path:
     return Path(shutil.copytree(built_home.path, to / "home", symlinks=True))
 
 
+def spoken_of(home: Path, client: str, subject: Subject) -> None:
+    """Staff wrote of them, decided something about them, and a run of Dagster failed over them."""
+    phone, email = (min(one for one in subject.addresses if one.startswith(kind)) for kind in ("phone", "email"))
+    text = f"{max(subject.names, key=len).title()} rang from {phone[6:]}, or {email.partition(':')[2]}"
+    office, now = Office(settings_of(home)), datetime.now(UTC)
+    with office.engine.begin() as connection:
+        open_hold(connection, Hold(client, "text", "compliance", text, "dana", "look at it"), now)
+        connection.execute(update(schema.summary_log).values(reason=text))
+        audit.note(connection, "dana", "hold.opened", "h1", {"why": text}, now)
+    office.engine.dispose()
+    with sqlite3.connect(home / "dagster" / "history" / "runs" / "index.db") as runs:
+        said = "json_set(event, '$.user_message', ?)"
+        changed = runs.execute(f"update event_logs set event = {said} where id % 5 = 0", [f"KeyError: '{text}'"])
+        assert changed.rowcount > 0
+    runs.close()
+
+
 def test_an_erased_person_is_nowhere_in_the_home_and_nobody_else_has_changed(built_home: Home, tmp_path: Path) -> None:
     home = copied(built_home, tmp_path)
     client, person = somebody(home)
     subject = subject_of(home, client, person)
     words, before = words_of(subject), others(home, client, person)
-    assert {name.split("/")[0] for name in words.in_folder(home)} >= {"landing", "warehouse.duckdb", "published"}
+    spoken_of(home, client, subject)
+    found = {name.split("/")[0] for name in words.in_folder(home)}
+    assert found >= {"landing", "warehouse.duckdb", "published", "dagster", "store.db"}
     phone = next(one.partition(":")[2] for one in sorted(subject.addresses) if one.startswith("phone:"))
     with sqlite3.connect(home / "store.db") as store:  # they had said stop
         row = (client, phone, "text", "2026-01-01T00:00:00.000000+00:00", "keyword", "event", "standing", "2026-01-01")
@@ -88,7 +111,10 @@ def test_an_erased_person_is_nowhere_in_the_home_and_nobody_else_has_changed(bui
         kept = "select state from suppressions where client_id = ? and address like 'erased:%'"
         assert store.execute(kept, [client]).fetchall() == [("standing",)]
         actions = [action for (action,) in store.execute("select action from audit_log order by seq")]
-    assert actions[-2:] == ["person.erasure_begun", "person.erased"]
+    assert actions[-3:] == ["person.erasure_begun", "audit.blotted", "person.erased"]
+    with sqlite3.connect(home / "dagster" / "history" / "runs" / "index.db") as runs:
+        said = runs.execute("select json_extract(event, '$.user_message') from event_logs where id % 5 = 0").fetchall()
+    assert all(text.startswith("KeyError: 'x") for (text,) in said)
     assert leadtrail(home, "audit", "verify").returncode == 0
 
     nobody = leadtrail(home, "erase", "+15005550006", "--client", client, "--by", "dana")

@@ -13,19 +13,36 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, Text, insert, select
 
 from connectors.base import Record, WebhookRequest
 from pipeline.landing import Batch, Landing, content_keys
 from pipeline.office import Office
+from pipeline.privacy.free_text import BOUND, WRITTEN, bound_texts
 from pipeline.privacy.retention import Keep, RetentionMistake, keep_no_longer, read_keep
 from pipeline.privacy.sweep import sweep_landing, sweep_logs, sweep_store
 from pipeline.settings import Settings
+from pipeline.store import audit
+from pipeline.store.audit_heads import keep_head, verify_heads
 from pipeline.store.engine import stamp
 from pipeline.store.erasures import Door, Prints, Tombstones, addresses_in, entomb
 from pipeline.store.inbox import Event, store_events
 from pipeline.store.outputs import Output, enqueue
-from pipeline.store.schema import inbox, login_attempts, output_log, outputs, quarantine, segments, suppressions
+from pipeline.store.schema import (
+    audit_log,
+    holds,
+    inbox,
+    login_attempts,
+    metadata,
+    output_log,
+    outputs,
+    quarantine,
+    rule_states,
+    segments,
+    summary_log,
+    suppressions,
+    template_versions,
+)
 from pipeline.store.segments import note_segments
 from pipeline.store.suppressions import suppress
 
@@ -170,7 +187,14 @@ def test_webhooks_outputs_and_quarantine_lose_what_they_said_of_the_erased_and_n
         ]
         enqueue(connection, wanted, NOW)
     counts = sweep_store(engine, bury(f"phone:{PHONE}", f"email:{EMAIL}", "lead:L1"), now=NOW)
-    assert counts == {"webhooks": 1, "quarantined": 1, "outputs": 2, "suppressions": 0, "call summaries": 0}
+    assert counts == {
+        "webhooks": 1,
+        "quarantined": 1,
+        "outputs": 2,
+        "suppressions": 0,
+        "call summaries": 0,
+        "notes of staff": 0,
+    }
     with engine.connect() as connection:
         bodies = {row.dedupe_key: (row.body, row.state) for row in connection.execute(select(inbox))}
         rows = {row.idempotency_key: row for row in connection.execute(select(outputs))}
@@ -221,6 +245,84 @@ def test_the_stores_file_keeps_no_page_of_what_was_swept(tmp_path):
     for path in tmp_path.glob("store.db*"):
         assert b"ann.brook" not in path.read_bytes(), path
     assert sqlite3.connect(tmp_path / "store.db").execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+# ---- what staff wrote ----
+
+NAMED = ("name:annobrook", "name:obrookann")
+WROTE = "Ann O’Brook rang (512.555.0123, ann.brook@mail.example): thank ann o'brook, and Dana Moss."
+WITHOUT = "xxx x’xxxxx rang (000.000.0000, xxx.xxxxx@xxxx.xxxxxxx): thank xxx x'xxxxx, and Dana Moss."
+
+
+def hold_with(note: str, client: str = CLIENT) -> dict[str, object]:
+    columns = ("hold_id", "client_id", "scope", "cause", "evidence", "owner", "recovery_rule", "opened_at")
+    return {**dict.fromkeys(columns, f"{client} x"), "client_id": client, "note": note}
+
+
+def test_what_staff_wrote_of_the_erased_is_blotted_where_it_stands_and_the_rest_stays(engine, settings, bury):
+    with engine.begin() as connection:
+        connection.execute(insert(holds), [hold_with(WROTE), hold_with(WROTE, "lakeside")])
+        said = {"seq": 1, "summary_id": "s", "client_id": CLIENT, "at": "", "who": "dana", "what": "commented"}
+        connection.execute(insert(summary_log), {**said, "reason": "Brook, not O'Brook, Ann.", "bound_hash": ""})
+        state = {"seq": 1, "client_id": "", "rule": "r", "version": "v", "state": "paused", "at": "", "by": "dana"}
+        connection.execute(insert(rule_states), {**state, "note": WROTE})
+    tombstones = bury(f"phone:{PHONE}", f"email:{EMAIL}", *NAMED)
+    assert sweep_store(engine, tombstones, now=NOW)["notes of staff"] == 3
+    assert sweep_store(engine, tombstones, now=NOW)["notes of staff"] == 0
+    with engine.connect() as connection:
+        notes = {row.client_id: row.note for row in connection.execute(select(holds))}
+        assert notes == {CLIENT: WITHOUT, "lakeside": WROTE}  # another client's customer is that client's business
+        assert connection.execute(select(summary_log.c.reason)).scalars().all() == ["Brook, not x'xxxxx, xxx."]
+        assert connection.execute(select(rule_states.c.note)).scalars().all() == [WITHOUT]
+
+
+def test_the_audit_log_forgets_the_erased_and_still_holds(engine, settings, bury, tmp_path):
+    with engine.begin() as connection:
+        audit.note(connection, "dana", "hold.cleared", "h1", {"why": WROTE, "of": ["José Ann O’Brook"]}, NOW)
+        audit.note(connection, "dana", "hold.cleared", "h2", {"why": "because"}, NOW)
+    keep_head(engine, tmp_path, b"k" * 32, NOW)
+    sweep_store(engine, bury(f"phone:{PHONE}", f"email:{EMAIL}", *NAMED), now=NOW)
+    sweep_store(engine, bury("name:danamoss", at=NOW + timedelta(days=1)), now=NOW)
+    with engine.connect() as connection:
+        rows = connection.execute(select(audit_log).order_by(audit_log.c.seq)).all()
+    assert json.loads(rows[0].detail) == {"why": WITHOUT.replace("Dana Moss", "xxxx xxxx"), "of": ["José xxx x’xxxxx"]}
+    assert [(row.action, row.subject) for row in rows[2:]] == [("audit.blotted", "1")] * 2
+    assert audit.verify(engine) == (4, None)
+    assert verify_heads(engine, tmp_path, b"k" * 32) == (1, None)
+    for words in ('{"why": "nothing"}', rows[1].detail):  # by other hands it is found, as before
+        with engine.begin() as connection:
+            connection.execute(audit_log.update().where(audit_log.c.seq == 1).values(detail=words))
+        broken = audit.verify(engine)[1]
+        assert broken is not None
+        assert broken.seq == 1
+
+
+def test_what_a_decision_stands_on_is_named_for_a_person_to_mend(engine, settings, bury):
+    with engine.begin() as connection:
+        written = {"client_id": CLIENT, "template": "hello", "version": "v1", "added_at": "", "added_by": "dana"}
+        connection.execute(insert(template_versions), {**written, "content": json.dumps({"body": f"Ask {PHONE}"})})
+        connection.execute(insert(template_versions), {**written, "version": "v2", "content": "{}"})
+    with engine.connect() as connection:
+        assert bound_texts(connection, bury(f"phone:{PHONE}")) == [f"template_versions {CLIENT} hello v1"]
+
+
+def test_every_column_in_which_somebody_may_write_is_searched_or_said_here_not_to_be(engine):
+    """A table added later brings columns of its own."""
+    not_written_by_hand = {
+        "feeds.cursor", "inbox.url", "inbox.tail", "inbox.headers", "outputs.source", "outputs.payload",
+        "outputs.recovery_rule", "holds.recovery_rule", "incidents.recovery_rule", "summaries.figures", "summaries.sources",
+        "summaries.findings", "summaries.source", "summaries.recovery_rule", "publications.sources", "publications.source",
+        "publications.recovery_rule", "rule_replays.summary", "accounts.clients", "erasures.evidence", "call_summaries.words",
+    }  # fmt: skip
+    texts = {
+        f"{table.name}.{column.name}"
+        for table in metadata.tables.values()
+        for column in table.c
+        if isinstance(column.type, Text)
+    }
+    searched = {f"{table.name}.{name}" for table, names in WRITTEN.items() for name in names}
+    searched |= {f"{table.name}.content" for table in BOUND} | {"audit_log.subject", "audit_log.detail"}
+    assert texts - searched == not_written_by_hand
 
 
 def test_a_log_line_that_named_the_erased_goes_and_the_rest_stays(settings, bury):
