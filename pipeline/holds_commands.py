@@ -14,11 +14,11 @@ from rich.markup import escape
 from sqlalchemy import Connection
 
 from pipeline.clients import ClientsFileError
-from pipeline.follow_up.detect import detect_holds
-from pipeline.follow_up.holding import CARRIERS, Row
+from pipeline.follow_up.detect import detect_holds, open_by_hand
+from pipeline.follow_up.holding import Row, scopes_of
 from pipeline.follow_up.release import PER_HOUR, held_by, plan_release, release
 from pipeline.office import Office
-from pipeline.store.holds import CAUSES, EVERYTHING, Cause, Hold, all_holds, find_hold, open_hold, open_holds
+from pipeline.store.holds import CAUSES, Cause, Hold, all_holds, find_hold, open_holds
 from pipeline.store.incidents import find_incident, open_incidents, resolve
 
 holds_app = typer.Typer(help="What is on hold: why, whose it is, what it holds back.", no_args_is_help=True)
@@ -152,17 +152,17 @@ def holds_open(
     """Pause work by hand. Only a person ends it."""
     office = Office.from_env()
     owner = next((one.owner for one in office.clients() if one.client_id == client), "")
-    scopes = {EVERYTHING, *CARRIERS, *(one.provider for one in office.connections(client=client))}
+    office.connections(client=client)  # raises ClientsFileError for a client that is none
+    scopes = next((scopes_of(one) for one in office.clients() if one.client_id == client), [])
     if cause not in CAUSES or scope not in scopes:
         raise ClientsFileError(f"--cause is one of {', '.join(CAUSES)}; --scope is one of {', '.join(sorted(scopes))}.")
     known: Cause = cause  # type: ignore[assignment]
     hold = Hold(client, scope, known, why, owner, f"{by} opened it; a person ends it with `leadtrail holds clear`.")
     with office.engine.begin() as connection:
-        opened = open_hold(connection, hold, _now(), actor=by)
+        opened = open_by_hand(connection, hold, by=by, now=_now())
     if not opened:
         _say("That is on hold already. `leadtrail holds list` says why.")
         raise typer.Exit(1)
-    detect_holds(office, now=_now())
     _say(f"{scope} of {client} is on hold. `leadtrail holds clear` ends it.")
 
 

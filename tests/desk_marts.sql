@@ -40,8 +40,8 @@ create table follow_up.fct_follow_up_steps (step_key varchar, former_step_keys v
     rule varchar, rule_version varchar, step_id varchar, step_number bigint, subject varchar, lead_id varchar,
     person_id varchar, trigger varchar, trigger_event_id varchar, triggered_at timestamp, known_at timestamp,
     due_at timestamp, expires_at timestamp, channel varchar, template varchar, template_version varchar,
-    owner_role varchar, priority varchar, respond_within_seconds bigint, escalations varchar, state varchar,
-    waits_for_urgent boolean, stopped_by_event_id varchar, stop_reason varchar, stopped_at timestamp, why varchar,
+    owner_role varchar, priority varchar, respond_within_seconds bigint, escalations varchar, visit_at timestamp,
+    visit_on date, state varchar, waits_for_urgent boolean, stopped_by_event_id varchar, stop_reason varchar, stopped_at timestamp, why varchar,
     as_of timestamp);
 
 create table attribution.attribution_by_channel (channel_key varchar, client_id varchar, month date, channel varchar,

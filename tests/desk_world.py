@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from starlette.testclient import TestClient
 
 from pipeline.client_safe import review
@@ -25,10 +25,11 @@ from pipeline.office import Office
 from pipeline.settings import Settings
 from pipeline.store import sessions
 from pipeline.store.accounts import EVERY_CLIENT, Account, add_account
+from pipeline.store.engine import stamp
 from pipeline.store.holds import Hold, open_hold
 from pipeline.store.incidents import report
 from pipeline.store.outputs import Output, enqueue
-from pipeline.store.schema import holds, incidents, metadata, publications
+from pipeline.store.schema import call_summaries, holds, incidents, metadata, publications
 from pipeline.store.schema import sessions as sessions_table
 from pipeline.store.summaries import summary
 from pipeline.store.suppressions import suppress
@@ -104,9 +105,9 @@ def make_world(
     world = World(Office(settings), now)
     _write_marts(settings, now, words or {})
     with world.office.engine.begin() as connection:
-        _accounts(world, connection)
         for client_id in (MINE, OTHERS):
             world.ids[client_id] = _rows_of(connection, client_id, now, words or {} if client_id == MINE else {})
+        _accounts(world, connection)
         _rules(world, connection)
     for client_id in (MINE, OTHERS):
         world.ids[client_id] |= _summaries(world, client_id)
@@ -129,6 +130,14 @@ def _accounts(world: World, connection: Any) -> None:
                 now=world.now,
                 password=PASSWORD if client_id == EVERY_CLIENT else None,  # hashing takes long
             )
+
+    # somebody of the other client's: theirs to disable by nobody but an admin
+    world.accounts[f"client_success@{OTHERS}"] = add_account(
+        connection, f"{CANARY.lower()}@agency.example", name=f"{CANARY} Cleo", role="client_success", clients=[OTHERS],
+        by="test", now=world.now,
+    )  # fmt: skip
+    for client_id in (MINE, OTHERS):
+        world.ids[client_id]["account_id"] = world.accounts[f"client_success@{client_id}"].account_id
 
 
 def _mark(client_id: str, text: str) -> str:
@@ -200,6 +209,7 @@ def _write_marts(settings: Settings, now: datetime, words: Mapping[str, str]) ->
                 received_at=at,
                 event_number=1,
                 direction="inbound",
+                contact_method="call",
                 actor="customer",
                 staff=said("Nicole"),
                 source=said("Google Ads"),
@@ -352,6 +362,19 @@ def _rows_of(connection: Any, client_id: str, now: datetime, words: Mapping[str,
         evidence=said("a mail"),
         now=now,
         in_review=True,
+    )
+    note = {"wants": said("A new heater"), "outcome": "quote wanted", "next_step": said("Call back")}
+    connection.execute(
+        insert(call_summaries),
+        {
+            "client_id": client_id,
+            "event_id": f"event-{client_id}",
+            "lead_id": f"lead-{client_id}",
+            "person_id": f"person-{client_id}",
+            "words": json.dumps(note),
+            "model": "a-model",
+            "made_at": stamp(now),
+        },
     )
     one = connection.execute(select(holds.c.hold_id).where(holds.c.client_id == client_id)).scalar_one()
     broken = connection.execute(select(incidents.c.incident_id).where(incidents.c.client_id == client_id)).scalar_one()

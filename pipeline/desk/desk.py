@@ -19,8 +19,10 @@ from connectors.base import ConnectorError
 from pipeline.client_safe.review import NotPossible
 from pipeline.clients import ClientsFileError
 from pipeline.desk import (
+    account_pages,
     chart_pages,
     client_pages,
+    handoff_pages,
     hold_pages,
     lead_pages,
     output_pages,
@@ -41,12 +43,22 @@ from pipeline.follow_up.published import NotPublished
 from pipeline.follow_up.replay import CannotReplay
 from pipeline.follow_up.template_book import NotAllowed
 from pipeline.office import Office
+from pipeline.store.accounts import AccountProblem
 from pipeline.store.login_attempts import Throttle
 from pipeline.store.sealed import load_key
 from pipeline.store.sessions import DESK
 
 FOLDER = Path(__file__).parent
-REFUSALS = (NotAllowed, NotPossible, NotPublished, CannotReplay, NoSuchOutput, ClientsFileError, ConnectorError)
+REFUSALS = (
+    AccountProblem,
+    NotAllowed,
+    NotPossible,
+    NotPublished,
+    CannotReplay,
+    NoSuchOutput,
+    ClientsFileError,
+    ConnectorError,
+)
 PAGES: tuple[Page, ...] = (
     *today.PAGES,
     *client_pages.PAGES,
@@ -55,6 +67,8 @@ PAGES: tuple[Page, ...] = (
     *rule_pages.PAGES,
     *template_pages.PAGES,
     *hold_pages.PAGES,
+    *handoff_pages.PAGES,
+    *account_pages.PAGES,
     *review_pages.PAGES,
     *chart_pages.PAGES,
     *status_pages.PAGES,

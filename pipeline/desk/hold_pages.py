@@ -1,4 +1,4 @@
-"""Holds and incidents: why work is paused, what that holds back, whose it is, how it ends; and ending it."""
+"""Holds and incidents: why work is paused, what that holds back, whose it is, how it ends; ending it, and opening one by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from starlette.responses import Response
 
 from pipeline.desk.seen import DeskVisit, Page
 from pipeline.desk.visits import PAGE_SIZE, BadForm
+from pipeline.follow_up.detect import open_by_hand
+from pipeline.follow_up.holding import scopes_of
 from pipeline.follow_up.release import PER_HOUR, held_by, plan_release, release, triage_key
+from pipeline.store.holds import CAUSES, Hold
 from pipeline.store.incidents import resolve
 from pipeline.store.schema import holds, incidents, outputs
 
@@ -66,6 +69,29 @@ def hold(visit: DeskVisit) -> Response:
     )
 
 
+def ask_to_open(visit: DeskVisit) -> Response:
+    client = visit.client(visit.part("client_id"))
+    return visit.render("hold_open.html", client=client, causes=CAUSES, scopes=scopes_of(client))
+
+
+def open_one(visit: DeskVisit) -> Response:
+    client, by = visit.client(visit.part("client_id")), visit.account.email
+    cause = next((one for one in CAUSES if one == visit.form.get("cause")), None)
+    scope = visit.form.get("scope", "")
+    if cause is None or scope not in scopes_of(client):
+        raise BadForm("Choose what is uncertain and what is to wait for it, from the lists.")
+    why = _said(visit, "Say what you saw: whoever looks later needs to know.")
+    owner = visit.form.get("owner", "").strip()[:200] or client.owner
+    resumes = visit.form.get("resumes", "").strip()[:500]
+    if not resumes:
+        raise BadForm("Say how it resumes: what has to be so, and who sees to it.")
+    wanted = Hold(client.client_id, scope, cause, why, owner, resumes)
+    with visit.changing() as connection:
+        opened = open_by_hand(connection, wanted, by=by, now=visit.now)
+        standing = visit.one(connection, holds, open_key=wanted.open_key)
+    return visit.go(f"/holds/{standing['hold_id']}", "hold-opened" if opened else "hold-stood")
+
+
 def clear(visit: DeskVisit) -> Response:
     note = _said(visit, "Say why it may end: whoever looks later needs to know.")
     with visit.changing() as connection:
@@ -99,6 +125,8 @@ def _said(visit: DeskVisit, otherwise: str) -> str:
 
 PAGES = (
     Page("/holds", listed),
+    Page("/clients/{client_id}/hold", ask_to_open, needs="decide"),
+    Page("/clients/{client_id}/hold", open_one, "POST", "decide"),
     Page("/holds/{hold_id}", hold),
     Page("/holds/{hold_id}/clear", clear, "POST", "decide"),
     Page("/incidents/{incident_id}", incident),

@@ -12,6 +12,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from pipeline.client_safe.call_summaries import summaries_of_lead
 from pipeline.desk.records import versions
 from pipeline.desk.seen import DeskVisit, Page, Row
 from pipeline.desk.visits import PAGE_SIZE, NotFound
@@ -89,6 +90,7 @@ def lead(visit: DeskVisit) -> Response:
     with visit.reading() as connection:
         query = visit.mine(outputs).where(outputs.c.client_id == client.client_id, outputs.c.lead_id.in_(ids))
         sent = visit.all(connection, query.order_by(outputs.c.created_at, outputs.c.output_id))
+        notes = {note["event_id"]: note for one in ids for note in summaries_of_lead(connection, client.client_id, one)}
     for row in sent:
         row["says"] = json.loads(row["payload"])
     why = visit.mart(
@@ -106,6 +108,7 @@ def lead(visit: DeskVisit) -> Response:
         steps=steps,
         sent=sent,
         because=why,
+        notes=notes,
     )
 
 

@@ -28,6 +28,7 @@ from pipeline.client_safe.document import (
 )
 from pipeline.client_safe.known_values import known_values
 from pipeline.client_safe.round import what_is_wrong
+from pipeline.desk.figure_rows import rows_behind
 from pipeline.desk.seen import DeskVisit, Page
 from pipeline.desk.visits import PAGE_SIZE, BadForm, NotFound
 from pipeline.store import summaries as store
@@ -86,12 +87,22 @@ def figure(visit: DeskVisit) -> Response:
     with visit.reading() as connection:
         row = visit.one(connection, summaries, summary_id=visit.part("summary_id"))
     wanted = visit.part("figure_id")
-    found = next((each for each in read_figures(row["figures"]) if each.figure_id == wanted), None)
+    figures = read_figures(row["figures"])
+    found = next((each for each in figures if each.figure_id == wanted), None)
     if found is None:
         raise NotFound
+    client = visit.client(row["client_id"])
+    others = [each.figure_id for each in figures]
     content = read_content(row["content"])
     used = [line for line in content.text.splitlines() if found.shown and found.shown in line]
-    return visit.render("figure.html", row=row, figure=found, used=used, model=_model(visit, found.query))
+    return visit.render(
+        "figure.html",
+        row=row,
+        figure=found,
+        used=used,
+        model=_model(visit, found.query),
+        behind=rows_behind(visit, client, wanted, others),
+    )
 
 
 def edit_page(visit: DeskVisit) -> Response:

@@ -22,9 +22,9 @@ from pipeline.office import Office
 from pipeline.store.engine import only_reading, stamp
 from pipeline.store.tenancy import Clients
 
-Right = Literal["read", "decide", "house"]  # house: what concerns every client at once
+Right = Literal["read", "decide", "house", "accounts"]  # house: what concerns every client at once
 RIGHTS: Mapping[str, tuple[Right, ...]] = {
-    "admin": ("read", "decide"),
+    "admin": ("read", "decide", "accounts"),
     "client_success": ("read", "decide"),
     "analyst": ("read",),
 }

@@ -61,6 +61,16 @@ class Detection:
     not_looked: list[Cause] = field(default_factory=list)
 
 
+def open_by_hand(connection: Connection, hold: Hold, *, by: str, now: datetime) -> bool:
+    """A person pauses work, and only a person ends it. As if it had been detected, tasks that the CRM is not to take go to the desk
+    and there is an incident. In the caller's transaction; False if that is on hold already."""
+    if not open_hold(connection, hold, now, actor=by):
+        return False
+    to_the_desk(connection, now)
+    follow_holds(connection, [hold.open_key], now)
+    return True
+
+
 def ended_holds(office: Office, *, now: datetime) -> list[str]:
     """Keys of holds that the next detection will end by itself. Changes nothing; without a hold it costs one query."""
     with office.engine.connect() as connection:

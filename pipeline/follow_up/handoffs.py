@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from connectors.delivery import Diff, RolledBack
+from connectors.delivery import ContactUpdate, Diff, RolledBack
 from connectors.hubspot.deliver import HubSpotDeliverer
 from pipeline.follow_up.look_up import NoSuchOutput, find_output
 from pipeline.follow_up.messages import message_of, update_of
@@ -30,10 +30,18 @@ def plan_handoff(
     office: Office, client_id: str, contact_id: str, values: Mapping[str, str], *, by: str, now: datetime
 ) -> str | None:
     """Queue the change that gives the contact these values, with the before-image. None: it has them already."""
-    deliverer = _hubspot(office, client_id)
-    update = deliverer.handoff.plan("plan", contact_id, values)
-    if not update.changes:
-        return None
+    planned = look(office, client_id, contact_id, values)
+    return queue_handoff(office, client_id, planned, by=by, now=now) if planned.changes else None
+
+
+def look(office: Office, client_id: str, contact_id: str, values: Mapping[str, str]) -> ContactUpdate:
+    """What giving the contact these values would change, by reading it now. Queues nothing."""
+    return _hubspot(office, client_id).handoff.plan("plan", contact_id, values)
+
+
+def queue_handoff(office: Office, client_id: str, update: ContactUpdate, *, by: str, now: datetime) -> str:
+    """Queue a change as it was looked at. What people change in it until it is delivered stays as they made it."""
+    contact_id = update.contact_id
     changes = [{"field": one.field, "before": one.before, "after": one.after} for one in update.changes]
     output = Output(
         idempotency_key=f"handoff|{client_id}|{contact_id}|{stamp(now)}",

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
 from pipeline.follow_up.tasks import NURTURE
 from pipeline.store.held import move, waiting_tasks
 from pipeline.store.holds import EVERYTHING, open_holds
+
+if TYPE_CHECKING:
+    from pipeline.clients import ClientConfig
 
 Row = Mapping[str, Any]
 
@@ -33,6 +36,11 @@ CARRIERS: dict[str, tuple[str, ...]] = {
 CANNOT_DELIVER = ("credential", "delivery")
 DO_NOT_KNOW = ("credential", "webhook", "import")
 KNOW_NO_PERSON = ("search_console",)  # their silence says nothing about anybody
+
+
+def scopes_of(client: ClientConfig) -> list[str]:
+    """What can be paused of a client: everything, a channel, or what one of its providers carries or tells."""
+    return [EVERYTHING, *CARRIERS, *sorted({one.provider for one in client.connections} - set(CARRIERS))]
 
 
 def holds_back(hold: Row, *, channel: str, priority: int) -> bool:

@@ -92,7 +92,7 @@ def test_another_clients_ids_are_not_there_and_nothing_is_written(world: World, 
 def test_no_list_tells_of_another_client_or_is_narrowed_to_one(world: World, page: Page, who: str) -> None:
     browser = world.browser(who)
     answer = ask(world, browser, page, page.path)
-    assert answer.status_code == (404 if page.needs == "house" else 200)
+    assert answer.status_code == (404 if page.needs in ("house", "accounts") else 200)
     assert CANARY not in answer.text
     if page.method == "GET":
         asked = browser.get(page.path, params={"client": OTHERS, "view": "all", "status": "pending", "kind": "task"})
@@ -107,7 +107,9 @@ def test_no_list_tells_of_another_client_or_is_narrowed_to_one(world: World, pag
 def test_what_is_theirs_is_there(world: World, page: Page, who: str) -> None:
     """Without this the tests above would hold for a desk that shows nothing."""
     browser = world.browser(who)
-    hidden = (page.needs == "house" and who != "admin") or (page.needs == "decide" and who.startswith("analyst"))
+    hidden = (page.needs in ("house", "accounts") and who != "admin") or (
+        page.needs == "decide" and who.startswith("analyst")
+    )
     for path in paths(page, world.ids[MINE]):
         assert browser.get(path).status_code == (404 if hidden else 200), path
 
@@ -152,6 +154,19 @@ def test_an_analyst_decides_nothing(world: World, page: Page, who: str) -> None:
     for path in paths(page, world.ids[MINE]):
         assert ask(world, browser, page, path).status_code == 404, path
     assert world.everything() == before
+
+
+@pytest.mark.parametrize("who", ["client_success", "analyst", *LIMITED])
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.needs == "accounts"], ids=lambda page: f"{page.method} {page.path}"
+)
+def test_accounts_are_for_admins_alone(world: World, page: Page, who: str) -> None:
+    browser, before = world.browser(who), world.everything()
+    given = {"email": "new@agency.example", "role": "admin", "password": "a kettle on the roof"}
+    for path in paths(page, world.ids[MINE]):
+        assert ask(world, browser, page, path, **given).status_code == 404, path
+    assert world.everything() == before
+    assert "/accounts" not in browser.get("/").text
 
 
 def test_what_is_the_houses_is_changed_only_by_who_sees_every_client(world: World) -> None:

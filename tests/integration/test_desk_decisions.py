@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import select
@@ -12,9 +18,23 @@ from sqlalchemy import select
 from pipeline.client_safe import review
 from pipeline.client_safe.document import Finding
 from pipeline.follow_up import rule_book, template_book
+from pipeline.follow_up.deliver import deliver
+from pipeline.follow_up.detect import detect_holds
 from pipeline.follow_up.standing import Standing
-from pipeline.store.schema import audit_log, holds, incidents, outputs, publications, summaries, suppressions
-from tests.desk_world import MINE, OTHERS, World, a_draft, enqueue_many, make_world
+from pipeline.store.accounts import add_account
+from pipeline.store.schema import (
+    accounts,
+    audit_log,
+    holds,
+    incidents,
+    outputs,
+    publications,
+    summaries,
+    suppressions,
+)
+from tests.conftest import Served
+from tests.desk_world import CANARY, MINE, ORIGIN, OTHERS, PASSWORD, World, a_draft, enqueue_many, make_world
+from tests.follow_up_sandbox import CONTACT, House, house
 
 
 @pytest.fixture
@@ -197,3 +217,176 @@ def test_lists_are_paged(world: World) -> None:
     assert "Older" not in pages[2]
     for odd in ("0", "-1", "x", "99999999999", "²"):
         assert browser.get("/outputs", params={"page": odd}).status_code == 200
+
+
+# ---- accounts ----
+
+
+def test_an_admin_adds_an_account_sets_its_password_and_disables_it(world: World) -> None:
+    admin, typed = world.browser("admin"), "a lantern in the shed"
+    answer = world.post(
+        admin, "/accounts", email="Kim@agency.example", name="Kim", role="analyst", client=MINE, password=PASSWORD
+    )
+    assert answer.headers["location"] == "/accounts?done=account-added"
+    page = admin.get("/accounts").text
+    assert "kim@agency.example" in page
+    assert PASSWORD not in page
+    [kim] = rows(world, accounts, email="kim@agency.example")
+    assert json.loads(kim["clients"]) == [MINE]
+
+    signed_in = world.browser()
+    assert signed_in.post("/sign-in", data={"email": "kim@agency.example", "password": PASSWORD}).status_code == 303
+    assert world.post(admin, f"/accounts/{kim['account_id']}/password", password="short").status_code == 409
+    assert world.post(admin, f"/accounts/{kim['account_id']}/password", password=typed).status_code == 303
+    assert signed_in.get("/").headers["location"] == "/sign-in", "the old password's sessions are over"
+    again = world.browser()
+    assert again.post("/sign-in", data={"email": "kim@agency.example", "password": typed}).status_code == 303
+
+    assert world.post(admin, f"/accounts/{kim['account_id']}/disable").status_code == 303
+    assert again.get("/").headers["location"] == "/sign-in"
+    by = world.accounts["admin"].email
+    with world.office.engine.connect() as connection:
+        told = connection.execute(
+            select(audit_log.c.action, audit_log.c.actor, audit_log.c.detail).where(
+                audit_log.c.subject == "kim@agency.example", audit_log.c.actor == by
+            )
+        ).all()
+    assert [one.action for one in told] == ["account.added", "account.password_set", "account.disabled"]
+    assert not any(typed in one.detail or PASSWORD in one.detail for one in told)
+
+
+def test_nobody_disables_their_own_account_and_a_form_of_another_session_changes_none(world: World) -> None:
+    admin, before = world.browser("admin"), world.everything()
+    assert world.post(admin, f"/accounts/{world.accounts['admin'].account_id}/disable").status_code == 400
+    other = world.ids[MINE]["account_id"]
+    assert admin.post(f"/accounts/{other}/disable", data={"csrf": "another"}).status_code == 400
+    assert world.post(admin, "/accounts", email="no address", role="analyst").status_code == 409
+    assert world.post(admin, "/accounts", email="new@agency.example", role="owner").status_code == 409
+    assert world.everything() == before
+
+
+# ---- a hold by hand ----
+
+
+def test_a_hold_that_a_person_opens_says_why_whose_it_is_and_how_it_resumes(world: World) -> None:
+    browser, by = world.browser("client_success@ridgeline"), world.accounts["client_success@ridgeline"].email
+    path = f"/clients/{MINE}/hold"
+    assert "everything" in browser.get(path).text
+    given = {
+        "cause": "privacy",
+        "scope": "email",
+        "why": "A mail went to a stranger.",
+        "owner": "nicole@agency.example",
+    }
+    assert world.post(browser, path, **given).status_code == 400, "it says how it resumes, or is none"
+    assert world.post(browser, path, **{**given, "scope": "pigeons", "resumes": "x"}).status_code == 400
+    answer = world.post(browser, path, **given, resumes="Nicole has read the list.")
+    [hold] = rows(world, holds, open_key=f"{MINE}|email|privacy")
+    assert answer.headers["location"] == f"/holds/{hold['hold_id']}?done=hold-opened"
+    assert (hold["opened_by"], hold["owner"], hold["recovery_rule"], hold["evidence"]) == (
+        by, "nicole@agency.example", "Nicole has read the list.", "A mail went to a stranger.",
+    )  # fmt: skip
+    assert audited(world, "hold.opened")[-1] == by
+    assert rows(world, incidents, open_key=f"{MINE}|hold:email:privacy")
+    again = world.post(browser, path, **given, resumes="Somebody else's words.")
+    assert again.headers["location"] == f"/holds/{hold['hold_id']}?done=hold-stood"
+    assert detect_holds(world.office, now=world.now + timedelta(days=2)).cleared == [], "only a person ends it"
+
+
+# ---- a change of a CRM contact ----
+
+
+@pytest.fixture
+def in_crm(tmp_path: Path, serve: Callable[..., Served]) -> tuple[House, World]:
+    """A client whose CRM is the sandbox's, over HTTP."""
+    agency = house(tmp_path / "home", serve, None)
+    agency.home.environ["LEADTRAIL_DESK_URL"] = ORIGIN
+    world = World(agency.home.office, datetime.now(UTC))
+    with world.office.engine.begin() as connection:
+        world.accounts["staff"] = add_account(
+            connection,
+            "staff@agency.example",
+            name="Staff",
+            role="client_success",
+            clients=[MINE],
+            by="test",
+            now=world.now,
+        )
+    return agency, world
+
+
+def test_a_handoff_is_queued_only_after_just_that_change_was_seen(in_crm: tuple[House, World]) -> None:
+    agency, world = in_crm
+    portal = agency.hubspot.portal(MINE)
+    browser, path = world.browser("staff"), f"/clients/{MINE}/handoff"
+    portal.edit("contacts", int(CONTACT), {"city": "Dallas"})
+    assert browser.get(f"{path}?contact={CONTACT}").status_code == 200
+    wanted = {"contact": CONTACT, "field-0": "city", "value-0": "Austin"}
+    shown = world.post(browser, path, **wanted).text
+    assert "<td>Dallas</td><td>Austin</td>" in shown
+    assert rows(world, outputs) == [], "looking queues nothing"
+
+    seen = re.search(r'name="seen" value="(\w+)"', shown)
+    assert seen
+    portal.edit("contacts", int(CONTACT), {"city": "Houston"})
+    meanwhile = world.post(browser, path, **wanted, seen=seen[1]).text
+    assert "has changed since you looked" in meanwhile
+    assert rows(world, outputs) == []
+
+    seen = re.search(r'name="seen" value="(\w+)"', meanwhile)
+    assert seen
+    gone = world.post(browser, path, **wanted, seen=seen[1])
+    [queued] = rows(world, outputs)
+    assert gone.headers["location"] == f"/outputs/{queued['output_id']}?done=handoff-planned"
+    assert (queued["output_type"], queued["status"], queued["owner"]) == ("handoff", "pending", "staff@agency.example")
+    assert json.loads(queued["payload"])["changes"] == [{"field": "city", "before": "Houston", "after": "Austin"}]
+    assert "<td>Houston</td><td>Austin</td>" in browser.get(f"/outputs/{queued['output_id']}").text
+    assert audited(world, "handoff.planned") == ["staff@agency.example"]
+    agency.home.publish()
+    deliver(agency.home.office)
+    assert portal.values(portal.get("contacts", int(CONTACT)))["city"] == "Austin"
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"contact": "../deals/1", "field-0": "city", "value-0": "Austin"},
+        {"contact": CONTACT, "field-0": "City name", "value-0": "Austin"},
+        {"contact": CONTACT},
+    ],
+)
+def test_a_handoff_that_is_no_contacts_or_names_no_field_asks_the_crm_nothing(
+    in_crm: tuple[House, World], wanted: dict[str, str]
+) -> None:
+    _, world = in_crm
+    assert world.post(world.browser("staff"), f"/clients/{MINE}/handoff", **wanted).status_code == 400
+    assert rows(world, outputs) == []
+
+
+# ---- what a machine noted, and what a figure is made of ----
+
+
+def test_what_a_model_noted_of_a_call_stands_beside_it_marked_as_a_machines_and_internal(world: World) -> None:
+    page = world.browser("analyst@ridgeline").get(f"/leads/{MINE}/lead-{MINE}").text
+    assert "AI draft · internal" in page
+    assert "A new heater" in page
+    assert "quote wanted" in page
+
+
+def test_a_figure_shows_the_rows_it_was_counted_from_and_none_of_another_clients(world: World) -> None:
+    at = world.now.astimezone(ZoneInfo("America/Chicago")) - timedelta(days=2)
+    draft = a_draft(MINE, "2026-10-01")
+    ids = [f"{MINE}|month|{at:%Y-%m}-01|missed_calls", f"{OTHERS}|month|{at:%Y-%m}-01|missed_calls", f"{MINE}|month|x"]
+    figures = tuple(replace(draft.figures[0], figure_id=one) for one in ids)
+    summary_id = review.propose(
+        world.office.engine,
+        replace(draft, period_start="2026-11-01", period_end="2026-12-01", figures=figures),
+        now=world.now,
+    )
+    browser = world.browser("analyst")
+    page, other, unknown = (browser.get(f"/summaries/{summary_id}/figures/{quote(one, safe='')}").text for one in ids)
+    assert f'href="/leads/{MINE}/lead-{MINE}/events/event-{MINE}">Call missed' in page
+    assert "The rows behind it" in page
+    assert CANARY not in page
+    assert "The rows behind it" not in other
+    assert "The rows behind it" not in unknown

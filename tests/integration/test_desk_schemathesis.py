@@ -14,8 +14,23 @@ from pipeline.desk.desk import PAGES
 from tests.desk_world import MINE, World, make_world
 
 FIELDS = ("why", "version", "client", "words", "stage", "page", "from", "to", "decision", "address", "channel", "finding",
-          "bound_hash", "title", "opening", "heading-0", "lines-0", "arrived", "email", "password", "next")  # fmt: skip
-QUERY = ("client", "stage", "status", "kind", "view", "version", "model", "page", "done", "next", "state", "code")
+          "bound_hash", "title", "opening", "heading-0", "lines-0", "arrived", "email", "password", "next", "name", "role",
+          "cause", "scope", "owner", "resumes", "contact", "field-0", "value-0", "seen")  # fmt: skip
+QUERY = (
+    "client",
+    "stage",
+    "status",
+    "kind",
+    "view",
+    "version",
+    "model",
+    "page",
+    "done",
+    "next",
+    "state",
+    "code",
+    "contact",
+)
 DOORS = (("/sign-in", "GET"), ("/sign-in", "POST"), ("/sign-in/back", "GET"), ("/static/{name}", "GET"))
 
 
