@@ -94,14 +94,20 @@ class World:
 
 
 def make_world(
-    home: Path, *, now: datetime | None = None, words: Mapping[str, str] | None = None, origin: str = ORIGIN
+    home: Path,
+    *,
+    now: datetime | None = None,
+    words: Mapping[str, str] | None = None,
+    origin: str = ORIGIN,
+    store_url: str = "",
 ) -> World:
     """`words`: what stands in fields that providers and people fill, of ridgeline's lead. `origin`: "" for a real browser on this
-    machine."""
+    machine. `store_url`: a store elsewhere than in the home."""
     now = now or datetime.now(UTC)
     home.mkdir(parents=True, exist_ok=True)
     (home / "clients.yaml").write_text(CLIENTS)
-    settings = Settings.from_env({"LEADTRAIL_HOME": str(home), "LEADTRAIL_DESK_URL": origin})
+    elsewhere = {"LEADTRAIL_STORE_URL": store_url} if store_url else {}
+    settings = Settings.from_env({"LEADTRAIL_HOME": str(home), "LEADTRAIL_DESK_URL": origin, **elsewhere})
     world = World(Office(settings), now)
     _write_marts(settings, now, words or {})
     with world.office.engine.begin() as connection:

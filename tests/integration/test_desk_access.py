@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pipeline.desk.marts import Marts
 from pipeline.desk.seen import Page
 from pipeline.store.tenancy import Clients
 from tests.desk_world import CANARY, MINE, OTHERS, World, make_world
+from tests.postgres import postgres  # noqa: F401  (a fixture)
 
 # what a part of a path may be, where it is no id of a client's; whatever else a path has must be in the world's ids
 WORDS = {
@@ -142,6 +143,34 @@ def test_pages_read_the_store_by_the_visit_and_never_whole_tables() -> None:
                 assert re.search(
                     r"visit\.mine|func\.|sees\.own|rule_replays|\"select|select\(outputs\.c\.status", line
                 ), (path.name, line)
+
+
+def test_every_page_and_decision_works_on_postgresql_as_on_sqlite(
+    postgres: Callable[[str], str],  # noqa: F811  (the fixture)
+    tmp_path: Path,
+) -> None:
+    """All of them, in one world each: what is theirs, what is another client's, and what a decision answers."""
+
+    def told(world: World) -> dict[str, int]:
+        found = {}
+        for who in ("client_success@ridgeline", "admin"):  # an admin disables the other
+            browser = world.browser(who)
+            for page in sorted(PAGES, key=lambda page: page.method):
+                for ids in (world.ids[OTHERS], world.ids[MINE]):
+                    for path in paths(page, ids):
+                        known = {value: name for of in world.ids.values() for name, value in of.items()}
+                        route = "/".join(known.get(part, part) for part in path.split("/"))
+                        whose = "mine" if ids is world.ids[MINE] else "other's"
+                        found[f"{who} {page.method} {route} {whose}"] = ask(world, browser, page, path).status_code
+        return found
+
+    sqlite, postgresql = (
+        told(make_world(tmp_path / name, store_url=url))
+        for name, url in (("sqlite", ""), ("postgresql", postgres("desk")))
+    )
+    assert postgresql == sqlite
+    assert max(sqlite.values()) < 500
+    assert {200, 303, 404} <= set(sqlite.values())
 
 
 # ---- roles ----
