@@ -42,9 +42,10 @@ def erase(
 
 
 @app.command()
-def retention() -> None:
+def retention(dry_run: Annotated[bool, typer.Option(help="Only say what would go.")] = False) -> None:
     """Delete what is kept no longer than its class allows. Dagster does this every night."""
     from pipeline.privacy.retention import keep_no_longer
 
-    done = keep_no_longer(Office.from_env(), now=datetime.now(UTC), tell=_say)
-    _say("Deleted: " + ", ".join(f"{what} {count:,}" for what, count in done.items()) + ".")
+    done = keep_no_longer(Office.from_env(), now=datetime.now(UTC), tell=_say, dry_run=dry_run)
+    verb = "Would delete" if dry_run else "Deleted"
+    _say(f"{verb}: " + ", ".join(f"{what} {count:,}" for what, count in done.items()) + ".")

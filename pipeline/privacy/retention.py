@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -64,27 +65,37 @@ def read_keep(settings: Settings) -> Keep:
     return replace(Keep(), **said)
 
 
-def keep_no_longer(office: Office, *, now: datetime, tell: Callable[[str], None] = lambda _: None) -> dict[str, int]:
-    """Delete what is past its time. Returns how many of each; whatever is interrupted is done the next time."""
+def keep_no_longer(
+    office: Office, *, now: datetime, tell: Callable[[str], None] = lambda _: None, dry_run: bool = False
+) -> dict[str, int]:
+    """Delete what is past its time, or only count it. Returns how many of each; whatever is interrupted is done the next time."""
     keep = read_keep(office.settings)
 
     def since(days: int) -> datetime:
         return now - timedelta(days=days)
 
-    with office.engine.begin() as connection:
+    with office.engine.connect() as connection, connection.begin() as changes:
         done = {
             "webhooks": _webhooks(connection, since(keep.webhooks)),
             "quarantine": _quarantine(connection, since(keep.quarantine)),
             "sign-ins": _sign_ins(connection, since(keep.sign_ins)),
             "outputs": _outputs(connection, since(keep.people)),
         }
-    if any(done.values()):
+        if dry_run:
+            changes.rollback()
+    if any(done.values()) and not dry_run:
         let_go(office.engine)
-    done["logs"] = _logs(office.settings, since(keep.logs), now)
-    done["published"] = _published(office.settings, since(keep.published))
-    done["people"] = _people(office, since(keep.people), now=now, tell=tell)
-    with office.engine.begin() as connection:
-        audit.note(connection, "leadtrail", "retention", "", done, now)
+    done["logs"] = _deleted(_old_logs(office.settings, since(keep.logs)), dry_run=dry_run)
+    done["published"] = _deleted(_old_copies(office.settings, since(keep.published)), dry_run=dry_run)
+    silent = _silent(office.settings, since(keep.people))
+    for line in _says(silent, since(keep.people)):
+        tell(line)
+    done["people"] = len(silent)
+    if not dry_run:
+        _set_logs_aside(office.settings, now)
+        done["people"] = _forget(office, silent, now=now, tell=tell)
+        with office.engine.begin() as connection:
+            audit.note(connection, "leadtrail", "retention", "", done, now)
     return done
 
 
@@ -125,33 +136,33 @@ def _outputs(connection: Connection, before: datetime) -> int:
 # ---- files ----
 
 
-def _logs(settings: Settings, before: datetime, now: datetime) -> int:
+def _old_logs(settings: Settings, before: datetime) -> list[Path]:
+    folders = (settings.logs, settings.dagster_home / "storage")
+    return [path for folder in folders for path in _files(folder) if _older(path, before)]
+
+
+def _old_copies(settings: Settings, before: datetime) -> list[Path]:
+    newest = {pointer.resolve().name for pointer in (settings.analytics, settings.client_safe) if pointer.exists()}
+    return [path for path in settings.published.glob("*-*.duckdb") if path.name not in newest and _older(path, before)]
+
+
+def _deleted(paths: list[Path], *, dry_run: bool) -> int:
+    for path in paths:
+        if not dry_run:
+            path.unlink()
+    return len(paths)
+
+
+def _set_logs_aside(settings: Settings, now: datetime) -> None:
     """A log that is being written to is set aside each day, so that it has an age; its writer goes on in the same file."""
-    gone = 0
     for path in list(_files(settings.logs)):
         dated = re.search(r"\.\d{4}-\d{2}-\d{2}\.log$", path.name)
-        if _older(path, before):
-            path.unlink()
-            gone += 1
-        elif path.suffix == ".log" and not dated and path.stat().st_size:
+        if path.suffix == ".log" and not dated and path.stat().st_size:
             aside = path.with_name(f"{path.stem}.{now:%Y-%m-%d}.log")
             if not aside.exists():
                 shutil.copyfile(path, aside)
                 with path.open("r+b") as file:
                     file.truncate()
-    for path in list(_files(settings.dagster_home / "storage")):
-        if _older(path, before):
-            path.unlink()
-            gone += 1
-    return gone
-
-
-def _published(settings: Settings, before: datetime) -> int:
-    newest = {pointer.resolve().name for pointer in (settings.analytics, settings.client_safe) if pointer.exists()}
-    old = [path for path in settings.published.glob("*-*.duckdb") if path.name not in newest and _older(path, before)]
-    for path in old:
-        path.unlink()
-    return len(old)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -165,10 +176,13 @@ def _older(path: Path, before: datetime) -> bool:
 # ---- people nobody has heard of for years ----
 
 
+Named = tuple[str, str, str, str]  # client, provider, stream, record id
+
+
 class _Silent:
     """Every record of theirs goes from landing. Nothing is remembered of them: should they come back, they are new."""
 
-    def __init__(self, rows: list[tuple[str, str, str, str]]) -> None:
+    def __init__(self, rows: Collection[Named]) -> None:
         self._named = set(rows)
         self.clients = {row[0] for row in rows}
 
@@ -179,34 +193,55 @@ class _Silent:
         return text
 
 
+# whose last event is older; of a person without events, when we first knew of them. A record that is also of somebody else stays
 _SILENT = """
-with heard as (
-    select client_id, person_id, max(occurred_at) as last_at from timeline.fct_lead_events group by client_id, person_id
+with held as (
+    select client_id, person_id, provider, stream, record_id, null as occurred_at, first_known_at as known_at
+    from timeline.record_identity
+    union all
+    select client_id, person_id, provider, stream, record_id, occurred_at, null as known_at from timeline.fct_lead_events
+    where person_id is not null
 ),
-placed as (
-    select client_id, person_id, max(first_known_at) as known_at from timeline.record_identity group by client_id, person_id
+people as (
+    select client_id, person_id, coalesce(max(occurred_at), max(known_at)) < ? as is_silent
+    from held group by client_id, person_id
 )
-select record_identity.client_id, provider, stream, record_id
-from timeline.record_identity
-inner join placed using (client_id, person_id)
-left join heard using (client_id, person_id)
-where coalesce(last_at, known_at) < ? and stream not in ('trackers', 'phone_numbers')
+select client_id, provider, stream, record_id
+from held inner join people using (client_id, person_id)
+where stream not in ('trackers', 'phone_numbers')
+group by client_id, provider, stream, record_id having bool_and(is_silent)
+order by all
 """
 
 
-def _people(office: Office, before: datetime, *, now: datetime, tell: Callable[[str], None]) -> int:
-    """By whole months, so that the warehouse is built anew for them once a month and not every day."""
-    settings, engine = office.settings, office.engine
+def _silent(settings: Settings, before: datetime) -> list[Named]:
     if not settings.analytics.exists():
-        return 0
-    before = before.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        return []
     with duckdb.connect(str(settings.analytics), read_only=True) as analytics:
-        rows = analytics.execute(_SILENT, [before.replace(tzinfo=None)]).fetchall()
-    if not rows:
+        return analytics.execute(_SILENT, [_month(before).replace(tzinfo=None)]).fetchall()
+
+
+def _month(before: datetime) -> datetime:
+    """By whole months, so that the warehouse is built anew for them once a month and not every day."""
+    return before.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def _says(silent: list[Named], before: datetime) -> Iterator[str]:
+    counted = Counter((client_id, f"{provider} {stream}") for client_id, provider, stream, _ in silent)
+    for client_id in sorted({row[0] for row in silent}):
+        streams = ", ".join(
+            f"{what} {count:,}" for (whose, what), count in sorted(counted.items()) if whose == client_id
+        )
+        yield f"{client_id}: records of people unheard of since {_month(before):%B %Y}: {streams}."
+
+
+def _forget(office: Office, silent: list[Named], *, now: datetime, tell: Callable[[str], None]) -> int:
+    if not silent:
         return 0
-    tell(f"{len(rows):,} records of people unheard of since {before:%B %Y}: taking them out of landing …")
+    settings, engine = office.settings, office.engine
+    tell("Taking them out of landing …")
     with landing_lock(settings, alone=True), sole_writer(settings):
-        taken = sweep_landing(settings, engine, _Silent(rows), now=now)
+        taken = sweep_landing(settings, engine, _Silent(silent), now=now)
     tell("Building the warehouse anew …")
     rebuild_and_forget(office, now=now)
     return taken

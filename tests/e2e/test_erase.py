@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sqlite3
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -138,3 +139,50 @@ def test_an_erasure_killed_at_any_point_is_finished_by_the_next(built_home: Home
     assert done.returncode == 0, done.stdout + done.stderr
     assert dict(words.in_folder(home)) == {}
     assert others(home, client, person) == before
+
+
+@pytest.mark.soak
+def test_people_of_a_town_unheard_of_for_long_go_whole_and_nobody_else_has_changed(
+    built_home: Home, tmp_path: Path
+) -> None:
+    home, now = copied(built_home, tmp_path), datetime.now(UTC)
+    days = 1 if now.day > 10 else now.day + 1  # people go by whole months
+    month = (now - timedelta(days=days)).replace(day=1, hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    with duckdb.connect(str(home / "analytics.duckdb"), read_only=True) as analytics:
+        kept = "select client_id, person_id from timeline.fct_lead_events group by all having max(occurred_at) >= ? order by all"
+        heard_of = analytics.execute(kept, [month]).fetchall()
+        everybody = analytics.execute(
+            "select count(distinct (client_id, person_id)) from timeline.record_identity"
+        ).fetchone()
+    assert 0 < len(heard_of) < everybody[0]
+    environment = {**os.environ, "LEADTRAIL_HOME": str(home), "LEADTRAIL_KEEP_DAYS": f"people={days}"}
+
+    def retention(*options: str) -> str:
+        command = [*LEADTRAIL, "retention", *options]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    before, files = of_people(home, heard_of), {path.name for path in (home / "landing").rglob("*.parquet")}
+    would = retention("--dry-run")
+    assert "Would delete" in would
+    assert {path.name for path in (home / "landing").rglob("*.parquet")} == files
+    count = re.search(r"people ([\d,]+)", would)
+    assert count is not None
+    assert count[0] in retention()
+    assert of_people(home, heard_of) == before
+    with duckdb.connect(str(home / "analytics.duckdb"), read_only=True) as analytics:
+        left = "select distinct client_id, person_id from timeline.record_identity where stream not in ('trackers', 'phone_numbers')"
+        assert {*analytics.execute(left).fetchall()} <= {*heard_of}
+    assert "people 0" in retention()
+
+
+def of_people(home: Path, people: list[tuple[str, str]]) -> list[tuple[object, ...]]:
+    """What happened to them, and when; attribution is of those who are left."""
+    with duckdb.connect(str(home / "analytics.duckdb"), read_only=True) as analytics:
+        analytics.execute("create temp table heard_of (client_id varchar, person_id varchar)")
+        analytics.executemany("insert into heard_of values (?, ?)", people)
+        return analytics.execute(
+            "select client_id, person_id, event_id, event_type, occurred_at, value_cents from timeline.fct_lead_events "
+            "inner join heard_of using (client_id, person_id) order by all"
+        ).fetchall()

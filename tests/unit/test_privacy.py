@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine, Text, insert, select
@@ -18,6 +19,7 @@ from sqlalchemy import Engine, Text, insert, select
 from connectors.base import Record, WebhookRequest
 from pipeline.landing import Batch, Landing, content_keys
 from pipeline.office import Office
+from pipeline.privacy import retention
 from pipeline.privacy.free_text import BOUND, WRITTEN, bound_texts
 from pipeline.privacy.retention import Keep, RetentionMistake, keep_no_longer, read_keep
 from pipeline.privacy.sweep import sweep_landing, sweep_logs, sweep_store
@@ -381,6 +383,61 @@ def test_what_is_past_its_time_goes_and_what_is_not_stays(engine, settings):
     assert bodies == {"old": b"", "new": b"new words", "waits": b"waiting words"}
     assert {path.name for path in settings.logs.iterdir()} == {"new.log", "new.2026-03-02.log"}
     assert keep_no_longer(office, now=NOW)["webhooks"] == 0  # the second time there is nothing to do
+
+
+def published(settings: Settings, held: list[tuple[str, str, str, datetime | None]]) -> None:
+    """(client, person, record, when it happened); without a time, the record says who somebody is and nothing more."""
+    with duckdb.connect(str(settings.analytics)) as analytics:
+        names = "client_id varchar, person_id varchar, provider varchar, stream varchar, record_id varchar"
+        analytics.execute("create schema timeline")
+        analytics.execute(f"create table timeline.record_identity ({names}, first_known_at timestamp)")
+        analytics.execute(f"create table timeline.fct_lead_events ({names}, occurred_at timestamp)")
+        for client, person, record, at in held:
+            stream = "trackers" if record.startswith("T") else "calls"
+            table, when = ("fct_lead_events", at) if at else ("record_identity", NOW - timedelta(days=1_500))
+            row = [client, person, "callrail", stream, record, when.replace(tzinfo=None)]
+            analytics.execute(f"insert into timeline.{table} values (?, ?, ?, ?, ?, ?)", row)
+
+
+def test_people_unheard_of_for_years_go_whole_and_who_came_back_stays_whole(engine, settings, monkeypatch):
+    rebuilt: list[datetime] = []
+    monkeypatch.setattr(retention, "rebuild_and_forget", lambda office, *, now: rebuilt.append(now))
+    long_ago, lately = NOW - timedelta(days=1_300), NOW - timedelta(days=300)
+    ids = ("ann-1", "ann-2", "ann-3", "bob-1", "bob-2", "cat-1", "both-1", "T1")
+    land(engine, settings, *(call(one, "words") for one in ids))
+    land(engine, settings, call("ann-1", "words"), client="lakeside")
+    land(engine, settings, call("T1", "words"), stream="trackers")
+    published(
+        settings,
+        [
+            (CLIENT, "ann", "ann-1", None), (CLIENT, "ann", "ann-2", long_ago), (CLIENT, "ann", "ann-3", long_ago),
+            (CLIENT, "bob", "bob-1", long_ago), (CLIENT, "bob", "bob-2", lately), (CLIENT, "cat", "cat-1", None),
+            (CLIENT, "ann", "both-1", long_ago), (CLIENT, "bob", "both-1", long_ago), (CLIENT, "cat", "T1", None),
+            ("lakeside", "ann", "ann-1", lately),
+        ],
+    )  # fmt: skip
+    office, everything = Office(settings), landed_of(settings)
+    said: list[str] = []
+    assert keep_no_longer(office, now=NOW, tell=said.append, dry_run=True)["people"] == 4
+    assert said == ["ridgeline: records of people unheard of since January 2023: callrail calls 4."]
+    assert landed_of(settings) == everything
+    with engine.connect() as connection:
+        assert connection.execute(select(audit_log)).all() == []
+    assert rebuilt == []
+    assert keep_no_longer(office, now=NOW)["people"] == 4
+    assert everything - landed_of(settings) == {(CLIENT, "calls", one) for one in ("ann-1", "ann-2", "ann-3", "cat-1")}
+    assert rebuilt == [NOW]
+    assert (
+        keep_no_longer(office, now=NOW)["people"] == 0
+    )  # killed before the warehouse was built anew: nothing is left to take
+
+
+def landed_of(settings: Settings) -> set[tuple[str, str, str]]:
+    rows: set[tuple[str, str, str]] = set()
+    for path in settings.landing.rglob("*.parquet"):
+        table = pq.read_table(path, columns=["client_id", "stream", "record_id"])
+        rows |= {tuple(row.values()) for row in table.to_pylist()}
+    return rows
 
 
 def test_how_long_is_a_setting_and_a_mistake_in_it_deletes_nothing(settings):
