@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 import duckdb
 import pytest
@@ -79,7 +80,7 @@ def test_every_page_of_a_town_opens_fast(browser: TestClient) -> None:
     lead = links(browser, "/leads", r"/leads/[a-z-]+/\w+")[0]
     client = links(browser, "/clients", r"/clients/[a-z-]+")[0]
     found = [page.path for page in PAGES if page.method == "GET" and "{" not in page.path]
-    found += [lead, client, links(browser, lead, rf"{lead}/events/\w+")[0]]
+    found += [lead, client, f"{client}/hold", f"{client}/handoff", links(browser, lead, rf"{lead}/events/\w+")[0]]
     found += links(browser, "/rules", r"/rules/house/[a-z-]+")[:2]
     found += [path.replace("&amp;", "&") for path in links(browser, "/templates", r"/templates/house/[^\"]+")[:1]]
     found += [
@@ -118,3 +119,21 @@ def test_a_search_finds_a_lead_by_number_and_leaves_it_out_of_the_address(
     answer = browser.post("/leads", data={"csrf": csrf[1], "words": phone[-7:]})
     assert lead in answer.text
     assert phone[-7:] not in str(answer.url)
+
+
+def test_the_rows_behind_a_figure_are_as_many_as_it_counts(built_home: Home, browser: TestClient) -> None:
+    told = "select figure_id, value from client_safe.safe_figures where unit = 'count' and not leaves_out_few and value > 0"
+    with duckdb.connect(str(built_home.path / "analytics.duckdb"), read_only=True) as connection:
+        counts = dict(connection.execute(told).fetchall())
+    looked_at = 0
+    for summary in links(browser, "/summaries?view=all", r"/summaries/\w+")[:3]:
+        for path in links(browser, summary, r"/summaries/\w+/figures/[^\"]+"):
+            figure_id = unquote(path.rpartition("/")[2])
+            if figure_id in counts:
+                behind = re.search(
+                    r"The rows behind it <span[^>]*>(?:the first 50 of )?([\d,]+)<", browser.get(path).text
+                )
+                assert behind, figure_id
+                assert int(behind[1].replace(",", "")) == counts[figure_id], figure_id
+                looked_at += 1
+    assert looked_at
