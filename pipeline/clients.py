@@ -20,6 +20,7 @@ from pipeline.follow_up.client_settings import FollowUpSettings, read_follow_up
 from pipeline.settings import Settings
 
 _SLUG = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}$")
+HOUSE = "house"  # in addresses and in the audit log: what is the agency's own, and no client's
 
 
 class ClientsFileError(Exception):
@@ -108,6 +109,11 @@ def _client(entry: Any, number: int, mistakes: list[str]) -> ClientConfig | None
     where = f"client {client_id}"
     if not _SLUG.match(client_id):
         mistakes.append(f"{where}: client_id must be lower-case letters, digits and dashes (it becomes part of URLs)")
+    if client_id == HOUSE:
+        mistakes.append(
+            f"{where}: {HOUSE!r} is what Leadtrail calls the agency's own rules and templates; give this client another "
+            "client_id, e.g. house-plumbing"
+        )
     zone = str(entry.get("timezone") or "")
     try:
         ZoneInfo(zone)

@@ -172,7 +172,10 @@ def test_people_of_a_town_unheard_of_for_long_go_whole_and_nobody_else_has_chang
     assert count[0] in retention()
     assert of_people(home, heard_of) == before
     with duckdb.connect(str(home / "analytics.duckdb"), read_only=True) as analytics:
-        left = "select distinct client_id, person_id from timeline.record_identity where stream not in ('trackers', 'phone_numbers')"
+        left = (
+            "select distinct client_id, person_id from timeline.record_identity "
+            "where stream not in ('trackers', 'phone_numbers')"
+        )
         assert {*analytics.execute(left).fetchall()} <= {*heard_of}
     assert "people 0" in retention()
 

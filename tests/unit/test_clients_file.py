@@ -136,6 +136,14 @@ clients:
         assert mistake in told
 
 
+def test_a_client_cannot_be_called_what_the_house_is_called(mistakes_of: Callable[[str], str]) -> None:
+    told = mistakes_of("clients: [{client_id: house, timezone: UTC, owner: dana}]")
+    assert (
+        "client house: 'house' is what Leadtrail calls the agency's own rules and templates; give this client another"
+        in told
+    )
+
+
 def test_a_connection_that_stands_twice_is_a_mistake_not_the_last_one(mistakes_of: Callable[[str], str]) -> None:
     told = mistakes_of(GOOD + '      twilio: {account_sid: AC2, auth_token: "${OTHER}"}\n')
     assert "line 11" in told
