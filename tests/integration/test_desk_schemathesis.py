@@ -66,7 +66,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture(scope="module")
 def browser(world: World) -> Any:
-    return world.browser("client_success")
+    return world.browser("admin")  # who may open every page
 
 
 @pytest.fixture(scope="module")
