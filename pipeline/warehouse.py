@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -130,9 +131,12 @@ def run_dbt(
             "--select",
             *(nodes if manifest is None else _marked(manifest, nodes)),
         ]
+    # dbt writes them into run_results.json, and those of an erasure name the person
+    argv, sys.argv = sys.argv, sys.argv[:1]
     try:
         return dbtRunner(manifest, callbacks=[on_event] if on_event else []).invoke(args)
     finally:
+        sys.argv = argv
         DuckDBConnectionManager.close_all_connections()  # else the file stays locked by this process
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})

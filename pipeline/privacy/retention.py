@@ -93,7 +93,7 @@ def keep_no_longer(
     done["people"] = len(silent)
     if not dry_run:
         _set_logs_aside(office.settings, now)
-        done["people"] = _forget(office, silent, now=now, tell=tell)
+        _forget(office, silent, now=now, tell=tell)
         with office.engine.begin() as connection:
             audit.note(connection, "leadtrail", "retention", "", done, now)
     return done
@@ -235,13 +235,11 @@ def _says(silent: list[Named], before: datetime) -> Iterator[str]:
         yield f"{client_id}: records of people unheard of since {_month(before):%B %Y}: {streams}."
 
 
-def _forget(office: Office, silent: list[Named], *, now: datetime, tell: Callable[[str], None]) -> int:
+def _forget(office: Office, silent: list[Named], *, now: datetime, tell: Callable[[str], None]) -> None:
     if not silent:
-        return 0
-    settings, engine = office.settings, office.engine
+        return
     tell("Taking them out of landing …")
-    with landing_lock(settings, alone=True), sole_writer(settings):
-        taken = sweep_landing(settings, engine, _Silent(silent), now=now)
+    with landing_lock(office.settings, alone=True), sole_writer(office.settings):
+        sweep_landing(office.settings, office.engine, _Silent(silent), now=now)
     tell("Building the warehouse anew …")
     rebuild_and_forget(office, now=now)
-    return taken

@@ -33,8 +33,8 @@ def test_a_restored_home_builds_the_same_rows(built_home: Home, tmp_path: Path) 
     keyless = leadtrail(new, "restore", str(tmp_path / "backup"))
     assert keyless.returncode == 1
     assert "needs the key with the id" in keyless.stderr
-    shutil.copyfile(built_home.path / "store.key", new / "store.key")
-    shutil.copyfile(built_home.path / "secrets.env", new / "secrets.env")
+    shutil.copy(built_home.path / "store.key", new / "store.key")
+    shutil.copy(built_home.path / "secrets.env", new / "secrets.env")
     assert leadtrail(new, "restore", str(tmp_path / "backup")).returncode == 0
     assert "each sealed with the one before" in leadtrail(new, "audit", "verify").stdout
     built = leadtrail(new, "rebuild", timeout=900)

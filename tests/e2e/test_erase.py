@@ -80,7 +80,8 @@ def spoken_of(home: Path, client: str, subject: Subject) -> None:
     office, now = Office(settings_of(home)), datetime.now(UTC)
     with office.engine.begin() as connection:
         open_hold(connection, Hold(client, "text", "compliance", text, "dana", "look at it"), now)
-        connection.execute(update(schema.summary_log).values(reason=text))
+        ours = schema.summary_log.c.client_id == client
+        connection.execute(update(schema.summary_log).where(ours).values(reason=text))
         audit.note(connection, "dana", "hold.opened", "h1", {"why": text}, now)
     office.engine.dispose()
     with sqlite3.connect(home / "dagster" / "history" / "runs" / "index.db") as runs:
@@ -103,7 +104,8 @@ def test_an_erased_person_is_nowhere_in_the_home_and_nobody_else_has_changed(bui
         row = (client, phone, "text", "2026-01-01T00:00:00.000000+00:00", "keyword", "event", "standing", "2026-01-01")
         store.execute("insert into suppressions values (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
-    done = leadtrail(home, "erase", person, "--client", client, "--by", "dana", timeout=600)
+    # by address, as they ask for it: dbt would note the command
+    done = leadtrail(home, "erase", phone, "--client", client, "--by", "dana", timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert dict(words.in_folder(home)) == {}
     assert words.in_bytes((done.stdout + done.stderr).encode()) == set()
@@ -112,7 +114,8 @@ def test_an_erased_person_is_nowhere_in_the_home_and_nobody_else_has_changed(bui
         kept = "select state from suppressions where client_id = ? and address like 'erased:%'"
         assert store.execute(kept, [client]).fetchall() == [("standing",)]
         actions = [action for (action,) in store.execute("select action from audit_log order by seq")]
-    assert actions[-3:] == ["person.erasure_begun", "audit.blotted", "person.erased"]
+    assert [one for one in actions if one != "audit.blotted"][-2:] == ["person.erasure_begun", "person.erased"]
+    assert actions.count("audit.blotted") == 2  # of the hold, and of why it was opened
     with sqlite3.connect(home / "dagster" / "history" / "runs" / "index.db") as runs:
         said = runs.execute("select json_extract(event, '$.user_message') from event_logs where id % 5 = 0").fetchall()
     assert all(text.startswith("KeyError: 'x") for (text,) in said)
