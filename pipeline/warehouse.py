@@ -90,11 +90,15 @@ _MARK = "leadtrail_selected"
 
 
 def keep_manifest(settings: Settings) -> None:
-    """Parse the project now; the next dbt command of this process, or of a copy of it, need not."""
+    """Parse the project now, and its macros; the next dbt command of this process, or of a copy of it, need not."""
+    from dbt_common.clients.jinja import template_cache
+
     printed = print_of_project()
     outcome = run_dbt(settings, ["parse"])
     if outcome.success:
         _kept[:] = [(printed, outcome.result)]
+        for macro in outcome.result.macros.values():
+            template_cache.get_node_template(macro)
 
 
 def _take_manifest() -> Any:

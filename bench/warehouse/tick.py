@@ -28,7 +28,8 @@ def land_tick(home: Path, number: int) -> int:
         """
         select client_id, provider, stream, record_id, payload, occurred_at
         from read_parquet(?)
-        where provider <> 'search_console' and stream not in ('owners', 'pipelines', 'companies', 'trackers', 'phone_numbers')
+        where provider not in ('search_console', 'leadtrail')
+            and stream not in ('owners', 'pipelines', 'companies', 'trackers', 'phone_numbers')
             and via <> 'observed'
         order by md5(idempotency_key || ?) limit ?
         """,

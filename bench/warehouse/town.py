@@ -38,8 +38,11 @@ def make_home(home: Path, parts: int, seed: int = SEED) -> int:
             linked.parent.mkdir(parents=True, exist_ok=True)
             os.link(segment, linked)
             records += pq.read_metadata(segment).num_rows
-    for name in _directory(folders[0]):
-        rows = pa.concat_tables([pq.read_table(folder / "directory" / name) for folder in folders])
+    for name, schema in _directory(folders[0]).items():
+        owned = "client_id" in schema.names  # the rest is the same for everybody
+        rows = pa.concat_tables(
+            [pq.read_table(one / "directory" / name) for one in (folders if owned else folders[:1])]
+        )
         pq.write_table(rows, home / "directory" / name)
     return records
 

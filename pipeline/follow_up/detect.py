@@ -62,8 +62,8 @@ class Detection:
 
 
 def open_by_hand(connection: Connection, hold: Hold, *, by: str, now: datetime) -> bool:
-    """A person pauses work, and only a person ends it. As if it had been detected, tasks that the CRM is not to take go to the desk
-    and there is an incident. In the caller's transaction; False if that is on hold already."""
+    """A person pauses work, and only a person ends it. As if it had been detected, tasks that the CRM is not to take go to the
+    desk and there is an incident. In the caller's transaction; False if that is on hold already."""
     if not open_hold(connection, hold, now, actor=by):
         return False
     to_the_desk(connection, now)

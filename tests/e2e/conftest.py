@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -37,8 +38,20 @@ RUN = ("run", "--seed", "11", "--clients", "2", "--months", "2", "--leads-per-mo
 
 
 @pytest.fixture(scope="session")
-def built_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    path = tmp_path_factory.mktemp("home")
+def built_home(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Home:
+    """Made once, whatever the number of workers: who comes second waits."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "made"
+    folder.mkdir(exist_ok=True)
+    said = folder / "said"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.exists():
+            said.write_text(_run(folder / "home"))
+    return Home(folder / "home", said.read_text())
+
+
+def _run(path: Path) -> str:
     done = leadtrail(path, *RUN, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    return Home(path, done.stdout)
+    return done.stdout

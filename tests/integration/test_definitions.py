@@ -67,8 +67,8 @@ def test_every_model_says_its_grain_and_who_owns_it(specs: dict[str, dg.AssetSpe
 
 def test_dbt_tests_are_asset_checks_on_the_models_they_test(definitions: dg.Definitions) -> None:
     keys = {str(key) for key in definitions.resolve_asset_graph().asset_check_keys}
-    assert any("unique_stg_callrail__calls_record_key" in key for key in keys)
-    assert any("not_null_stg_hubspot__contacts_record_key" in key for key in keys)
+    assert any("is_key_stg_callrail__calls_record_key" in key for key in keys)
+    assert any("is_key_stg_hubspot__contacts_record_key" in key for key in keys)
 
 
 def test_each_provider_has_a_schedule_that_runs_by_itself_at_its_own_pace(definitions: dg.Definitions) -> None:

@@ -82,7 +82,17 @@ def _stories() -> Iterator[Landed]:
 
     yield missed("merged", "1", MONDAY)
     yield form("merged", "2", MONDAY + 2 * HOUR, name="Ana Lopez", email="ana@example.com")
-    yield contact("merged", "3", MONDAY + 3 * HOUR, first="Ana", last="Lopez", phone=ANA, email="ana@example.com")
+    once_two = {"hs_merged_object_ids": "4"}
+    yield contact(
+        "merged",
+        "3",
+        MONDAY + 3 * HOUR,
+        first="Ana",
+        last="Lopez",
+        phone=ANA,
+        email="ana@example.com",
+        properties=once_two,
+    )
 
 
 def _rows(clients: list[str]) -> RuleRows:
@@ -276,6 +286,11 @@ def test_when_two_leads_turn_out_to_be_one_it_goes_through_a_rule_once(warehouse
 def test_a_lead_is_reached_by_its_own_phone_and_first_name(warehouse: duckdb.DuckDBPyConnection) -> None:
     query = "select phone, email, given_name from follow_up.follow_up_contacts where client_id = 'merged' and phone = ?"
     assert warehouse.execute(query, [ANA]).fetchall() == [(ANA, "ana@example.com", "Ana")]
+
+
+def test_a_task_hangs_on_the_contact_that_is_left_of_two_that_were_merged(warehouse: duckdb.DuckDBPyConnection) -> None:
+    query = "select distinct crm_contact_id from follow_up.follow_up_contacts where client_id = 'merged' and phone = ?"
+    assert warehouse.execute(query, [ANA]).fetchall() == [("3",)]
 
 
 def test_a_hold_that_left_something_over_asks_for_the_list_that_its_release_made(

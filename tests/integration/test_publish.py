@@ -230,16 +230,16 @@ def test_a_publisher_that_is_killed_leaves_the_last_good_copy_and_its_litter_is_
 # ---- a test that fails ----
 
 BREAKS: dict[str, tuple[str, str, str]] = {
-    "unique": (
+    "a key twice": (
         "update staging.base_forms__submissions set record_key = client_id || ':f0' "
         "where client_id in ('bolt', 'cole') and record_key like '%f1'",
-        "unique_stg_forms__submissions_record_key failed: 2 rows, clients: bolt, cole",
+        "is_key_stg_forms__submissions_record_key failed: 2 rows, clients: bolt, cole",
         "bolt, cole",
     ),
-    "not_null": (
+    "no key": (
         "update staging.base_forms__submissions set record_key = null "
         "where client_id = 'acme' and record_key like '%f1'",
-        "not_null_stg_forms__submissions_record_key failed: 1 row, clients: acme",
+        "is_key_stg_forms__submissions_record_key failed: 1 row, clients: acme",
         "acme",
     ),
 }
@@ -283,7 +283,7 @@ def test_in_dagster_a_failed_test_is_a_failed_check_that_names_the_clients(
     from pipeline.definitions import defs
     from pipeline.warehouse import dbt_environment
 
-    change(settings, BREAKS["not_null"][0])
+    change(settings, BREAKS["no key"][0])
     (settings.home / "clients.yaml").write_text(
         "clients: [{client_id: acme, timezone: America/Chicago, owner: dana@agency.example, connections: {}}]"
     )
@@ -298,7 +298,7 @@ def test_in_dagster_a_failed_test_is_a_failed_check_that_names_the_clients(
             [models], selection=chosen, resources=defs.resources, instance=instance, raise_on_error=False
         )
     failed = [check for check in ran.get_asset_check_evaluations() if not check.passed]
-    assert [check.check_name for check in failed] == ["not_null_stg_forms__submissions_record_key"]
+    assert [check.check_name for check in failed] == ["is_key_stg_forms__submissions_record_key"]
     assert failed[0].metadata["clients"].value == "acme"
     assert not ran.success
     record = last_build(settings)
@@ -308,7 +308,7 @@ def test_in_dagster_a_failed_test_is_a_failed_check_that_names_the_clients(
 
 def test_a_build_of_something_else_does_not_make_a_failed_test_pass(settings: Settings) -> None:
     publish(settings)
-    change(settings, BREAKS["not_null"][0])
+    change(settings, BREAKS["no key"][0])
     with pytest.raises(BuildFailed):
         build(settings, select=FORMS)
     build(settings, select=["holidays"])

@@ -111,7 +111,7 @@ def test_every_staging_model_has_one_tested_key(
             assert node["config"]["enabled"]
             model = node["attached_node"].split(".")[-1]
             tested[model][node["test_metadata"]["name"]].add(node["column_name"])
-    keyed = {name: tested[name]["unique"] & tested[name]["not_null"] for name, _, _ in staged(models, "stg_")}
+    keyed = {name: tested[name]["is_key"] for name, _, _ in staged(models, "stg_")}
     assert keyed
     assert [name for name, keys in keyed.items() if not keys] == []
 

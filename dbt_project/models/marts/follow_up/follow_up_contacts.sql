@@ -21,14 +21,23 @@ held as (
     where not keys.is_own and not coalesce(keys.is_proxy, false) and not keys.is_spam
 ),
 
+-- contacts that HubSpot has merged into others or deleted: it takes no task for them
+gone as (
+    select client_id || '|hubspot_contact:' || merged_contact_id as identity_key from {{ ref('stg_hubspot__merged_contacts') }}
+    union
+    select client_id || '|hubspot_contact:' || contact_id from {{ ref('stg_hubspot__contacts') }} where is_deleted
+),
+
 -- the one used last of each kind; ties by value
 ways as (
     select
-        person_id, key_kind, key_value,
-        row_number() over (partition by person_id, key_kind order by max(occurred_at) desc, key_value) as place
+        held.person_id, held.key_kind, held.key_value,
+        row_number() over (partition by held.person_id, held.key_kind order by max(held.occurred_at) desc, held.key_value) as place
     from held
-    where (key_kind in ('phone', 'email') and key_class in ('direct', 'household')) or key_kind = 'hubspot_contact'
-    group by person_id, key_kind, key_value
+    left join gone on held.identity_key = gone.identity_key
+    where gone.identity_key is null
+        and ((held.key_kind in ('phone', 'email') and held.key_class in ('direct', 'household')) or held.key_kind = 'hubspot_contact')
+    group by held.person_id, held.key_kind, held.key_value
 ),
 
 names as (
