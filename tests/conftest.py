@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +17,6 @@ from connectors.http import Clock, Http
 from connectors.sandbox.facts import Town
 from connectors.sandbox.provider import SandboxProvider, World
 from connectors.sandbox.server import Sandbox
-from pipeline.settings import Settings
 
 NOW = datetime(2026, 3, 2, 17, 0, tzinfo=UTC)
 LONG_FIRST = ("faults", "e2e", "integration", "contract", "unit")
@@ -27,34 +26,6 @@ LONG_FIRST = ("faults", "e2e", "integration", "contract", "unit")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes minutes begins first, so that two workers end together."""
     items.sort(key=lambda item: LONG_FIRST.index(item.path.parent.name) if item.path.parent.name in LONG_FIRST else 0)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _the_project_is_parsed_once() -> Iterator[None]:
-    """dbt takes seconds to parse the project for each new home. What it parsed for the first is copied for the others, as the
-    product does for its runs; what is built, and by what, is the same."""
-    from pipeline import warehouse
-
-    parsed: dict[str, bytes] = {}
-    alone = warehouse.run_dbt
-
-    def run_dbt(settings: Settings, args: Sequence[str], **more: Any) -> Any:
-        from dbt.contracts.graph.manifest import Manifest
-        from dbt.parser.manifest import extended_mashumuro_decoder
-
-        if args[0] != "build" or "--select" not in args or warehouse._kept:
-            return alone(settings, args, **more)
-        printed, left = warehouse.print_of_project(), settings.dbt_target / "partial_parse.msgpack"
-        if printed in parsed:
-            warehouse._kept[:] = [(printed, Manifest.from_msgpack(parsed[printed], decoder=extended_mashumuro_decoder))]
-        outcome = alone(settings, args, **more)
-        if printed not in parsed and left.exists():
-            parsed[printed] = left.read_bytes()
-        return outcome
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(warehouse, "run_dbt", run_dbt)
-        yield
 
 
 class FakeClock(Clock):
