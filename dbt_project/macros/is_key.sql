@@ -1,4 +1,4 @@
-{# Each row has a value of its own: `unique` and `not_null` in one look. Half of the time of a short build goes into starting tests. #}
+{# Each row has a value of its own: `unique` and `not_null` in one look. A test of a short build costs more to start than to run. #}
 {% test is_key(model, column_name) %}
 select {{ column_name }} as found, count(*) as in_rows
 from {{ model }}
