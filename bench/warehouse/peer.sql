@@ -3898,7 +3898,7 @@ end as caller_name,
     select
         'thumbtack:leads:' || record_key as record_uid, client_id, 'thumbtack' as provider, 'leads' as stream, record_key,
         nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(full_name as varchar)))), ' ', 1), '') as given_name, cast(full_name as varchar) as full_name, cast(null as varchar) as caller_name,
-        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, true as is_lease,
+        cast(created_at as timestamp) as occurred_at, null::boolean as is_proxy, false as is_own, false as is_spam, true as is_lease,
         unnest([
         {'kind': 'thumbtack_lead', 'value': cast(lead_id as varchar)},
         {'kind': 'thumbtack_customer', 'value': cast(customer_id as varchar)},
@@ -3992,7 +3992,8 @@ select
     record_uid, client_id || '|' || key.kind || ':' || key.value as identity_key,
     any_value(client_id) as client_id, any_value(provider) as provider, any_value(stream) as stream, any_value(record_key) as record_key,
     any_value(key.kind) as key_kind, any_value(key.value) as key_value, min(given_name) as given_name, min(full_name) as full_name, min(caller_name) as caller_name,
-    min(occurred_at) as occurred_at, bool_or(is_proxy) as is_proxy, bool_or(is_own) as is_own, bool_or(is_spam) as is_spam, bool_or(is_lease) as is_lease
+    min(occurred_at) as occurred_at,
+    case when key.kind <> 'phone' then false when bool_or(is_proxy) then true when count(is_proxy) = count(*) then false end as is_proxy, bool_or(is_own) as is_own, bool_or(is_spam) as is_spam, bool_or(is_lease) as is_lease
 from found
 where key.value is not null
 group by all;
@@ -4022,9 +4023,13 @@ counted_names as (
     group by names.identity_key
 ),
 lends as (
-    select identity_key, count(distinct given_name) as lent_to
+    select
+        identity_key,
+        count(distinct given_name) filter (is_lease) as lent_to,
+        bool_or(is_lease and is_proxy is null)
+            and not bool_or(case when is_lease then coalesce(not is_proxy, false) else given_name is not null and provider <> 'leadtrail' end) as may_be_lent
     from held
-    where is_lease
+    where key_kind = 'phone'
     group by identity_key
 ),
 evidence as (
@@ -4064,6 +4069,7 @@ judged as (
         evidence.*,
         coalesce(counted_names.names, 0) as names,
         coalesce(lends.lent_to, 0) as lent_to,
+        coalesce(lends.may_be_lent, false) as may_be_lent,
         seeded.class as seeded_class,
         seeded.why as seeded_why,
         evidence.key_kind = 'phone' and substr(evidence.key_value, 3, 3) in ('800', '833', '844', '855', '866', '877', '888') as is_toll_free
@@ -4089,7 +4095,7 @@ final as (
             when is_tracker then 'tracking_number'
             when is_own then 'business_line'
             when is_toll_free then 'spam'
-            when is_proxy or lent_to > 1 then 'masked_marketplace'
+            when is_proxy or lent_to > 1 or may_be_lent then 'masked_marketplace'
             when is_spam and names = 0 then 'spam'
             when names > 6 then 'business_line'
             when names > 1 then 'household'
@@ -4104,6 +4110,7 @@ final as (
             when is_toll_free then 'A toll-free number is nobody''s own.'
             when is_proxy then 'The marketplace says that it lends this number.'
             when lent_to > 1 then 'A marketplace showed it for ' || cast(lent_to as varchar) || ' different customers: it lends this number.'
+            when may_be_lent then 'A marketplace showed it, does not say whose it is, and nobody else wrote it down beside a name.'
             when is_spam and names = 0 then 'A call from it was marked as spam, and no form, contact or customer has it.'
             when names > 6 then 'It appears with ' || cast(names as varchar) || ' first names: an office or a front desk.'
             when names > 1 then 'It appears with ' || cast(names as varchar) || ' first names: people of one home.'
@@ -4157,8 +4164,8 @@ with members as (
 ),
 held as (
     select
-        held.record_uid, held.client_id, held.provider, held.stream, held.occurred_at, held.identity_key, held.given_name, held.is_lease,
-        members.cluster_id, keys.key_kind, keys.key_value, keys.key_class
+        held.record_uid, held.client_id, held.provider, held.stream, held.occurred_at, held.identity_key, held.given_name, held.full_name,
+        held.is_lease, members.cluster_id, keys.key_kind, keys.key_value, keys.key_class
     from record_keys as held
     inner join key_classes_of as keys on held.identity_key = keys.identity_key
     inner join members on held.identity_key = members.node
@@ -4193,6 +4200,13 @@ lent as (
         cast(floor(epoch(occurred_at)) as bigint) - cast(floor(epoch(cast(split_part(lease, '|', 1) as timestamp))) as bigint) as seconds_after
     from leased
 ),
+namesakes as (
+    select cluster_id, lower(trim(full_name)) as full_name
+    from held
+    where stream = 'contacts' and full_name is not null
+    group by cluster_id, lower(trim(full_name))
+    having count(distinct record_uid) > 1
+),
 spaced as (
     select
         held.*,
@@ -4203,6 +4217,7 @@ spaced as (
             else 1
         end as starts
     from held
+    anti join namesakes on held.cluster_id = namesakes.cluster_id and split_part(held.key_value, '/', 1) = namesakes.full_name
     where key_kind = 'name_service'
 ),
 meetings as (
@@ -4284,7 +4299,7 @@ told as (
             when 'name_amount' then 'Same full name and the same amount to the cent: ' || key_value || '.'
             when 'name' then 'The only contact and the only customer of this name, entered within a month; the customer has no phone or email: ' || key_value || '.'
             when 'name_service' then 'Same full name and service within two days: ' || key_value || '.'
-            when 'name_service_apart' then 'Same full name and service as others, but not one of each at one time: ' || key_value || '.'
+            when 'name_service_apart' then 'Same full name and service as others, but not one of each at one time, or two contacts have this name: ' || key_value || '.'
             when 'shared_with_name' then key_value || ' is shared; the first name "' || name_on_key || '" tells whose record it is.'
             when 'shared_without_name' then key_value || ' is shared and no name is given, so it does not tell by itself.'
             when 'lease' then 'The marketplace lent ' || key_value || ' to this lead.'

@@ -74,6 +74,7 @@ def test_c12_what_an_older_version_queued_is_sent_after_the_upgrade_each_once(ag
         (row["channel"], "delivered", "") for row in queue_of(version)
     }
     written = Counter(entry["kind"] for entry in agency.served.world.ledger)
+    del written["property"]  # HubSpot's field for our key is made before the first task
     assert written.total() == sum(row["channel"] != "desk_task" for row in rows), written
 
 

@@ -30,13 +30,17 @@ counted_names as (
 ),
 
 -- marketplace leads that showed one number under different names: the marketplace lends it. One that does not say whose its numbers are may
--- lend it though we saw it once: it is the customer's own if somebody else wrote it down beside a name
+-- lend it though we saw it once: it is the customer's own if a marketplace says so, or somebody else wrote it down beside a name
 lends as (
     select
         identity_key,
         count(distinct case when is_lease then given_name end) as lent_to,
         max(case when is_lease and is_proxy is null then 1 else 0 end) = 1
-            and max(case when not is_lease and given_name is not null and provider <> 'leadtrail' then 1 else 0 end) = 0 as may_be_lent
+            and max(case
+                when is_lease and not is_proxy then 1
+                when not is_lease and given_name is not null and provider <> 'leadtrail' then 1
+                else 0
+            end) = 0 as may_be_lent
     from held
     where key_kind = 'phone'
     group by identity_key
