@@ -3993,7 +3993,7 @@ select
     any_value(client_id) as client_id, any_value(provider) as provider, any_value(stream) as stream, any_value(record_key) as record_key,
     any_value(key.kind) as key_kind, any_value(key.value) as key_value, min(given_name) as given_name, min(full_name) as full_name, min(caller_name) as caller_name,
     min(occurred_at) as occurred_at,
-    case when key.kind <> 'phone' then false when bool_or(is_proxy) then true when count(is_proxy) = count(*) then false end as is_proxy, bool_or(is_own) as is_own, bool_or(is_spam) as is_spam, bool_or(is_lease) as is_lease
+    case when any_value(key.kind) <> 'phone' then false when bool_or(is_proxy) then true when count(is_proxy) = count(*) then false end as is_proxy, bool_or(is_own) as is_own, bool_or(is_spam) as is_spam, bool_or(is_lease) as is_lease
 from found
 where key.value is not null
 group by all;
