@@ -44,7 +44,8 @@ def _the_project_is_parsed_once() -> Iterator[None]:
 
     def run_dbt(settings: Settings, args: Sequence[str], **more: Any) -> Any:
         printed, left = warehouse.print_of_project(), settings.dbt_target / "partial_parse.msgpack"
-        if args[0] != "build" or warehouse._kept or left.exists():
+        planned = "--select" not in args  # and what is planned is planned by what an earlier build wrote
+        if args[0] != "build" or planned or warehouse._kept or left.exists():
             return alone(settings, args, **more)
         if printed in parsed:
             warehouse._kept[:] = [(printed, _manifest_of(settings, *parsed[printed]))]

@@ -64,32 +64,72 @@
   {%- if everything_touched(log, where) -%}true{%- else -%}{{ column }} in {{ pending(log, where) }}{%- endif -%}
 {%- endmacro %}
 
-{# The same for records of one stream, by record_key. `false` when there is no news of the stream: then its table is not even read. #}
+{# The same for records of one stream, by record_key. `false` when there is no news of the stream: then its table is not even read. A few
+   names are written out: an engine looks for them while it reads the table; for a subselect it computes every row of a view first. #}
 {% macro only_touched_records(provider, stream, column='record_key') -%}
   {%- if not (execute and is_incremental()) -%}true
   {%- else -%}
-    {%- set everything = streams_with_news().get(provider ~ ':' ~ stream) -%}
-    {%- if everything is none -%}false
-    {%- elif everything -%}true
+    {%- set news = streams_with_news().get(provider ~ ':' ~ stream) -%}
+    {%- if news is none -%}false
+    {%- elif news.everything -%}true
+    {%- elif news.names -%}{{ column }} in ({{ news.names }})
     {%- else -%}{{ column }} in {{ pending('records', "provider = '" ~ provider ~ "' and stream = '" ~ stream ~ "'") }}
     {%- endif -%}
   {%- endif -%}
 {%- endmacro %}
 
-{# {'provider:stream': whether the log says "everything"} of the streams named in the log of records since this model last looked. Asked
-   once for each model. #}
+{# `or` all rows of the clients of touched records of a stream on which others depend by client; nothing where there is no such news. #}
+{% macro or_of_clients_touched(provider, stream, relation, column='client_id') -%}
+  {%- set condition = only_touched_records(provider, stream) -%}
+  {%- if condition not in ('true', 'false') -%}or {{ column }} in (select client_id from {{ relation }} where {{ condition }})
+  {%- elif condition == 'true' and is_incremental() -%}or true
+  {%- endif -%}
+{%- endmacro %}
+
+{# Streams named in the log of records since this model last looked: {'provider:stream': {everything: whether the log says so, names: of the
+   records as a list to write out, empty if they are many}}. Asked once for each model. #}
 {% macro streams_with_news() %}
   {%- if 'streams_with_news' not in model -%}
     {%- set found = {} -%}
     {%- set query -%}
-      select provider || ':' || stream, max(case when touched is null then 1 else 0 end) from landing.touched_records
-      where build > {{ progress() }} group by provider || ':' || stream
+      select stream, max(case when touched is null then 1 else 0 end), case when count(*) <= 2000 then {{ text_list(quoted('touched'), 'touched', ', ') }} end
+      from (select distinct provider || ':' || stream as stream, touched from landing.touched_records where build > {{ progress() }}) as news
+      group by stream
     {%- endset -%}
-    {%- for row in run_query(query).rows -%}{%- do found.update({row[0]: row[1] == 1}) -%}{%- endfor -%}
+    {%- for row in run_query(query).rows -%}{%- do found.update({row[0]: {'everything': row[1] == 1, 'names': row[2]}}) -%}{%- endfor -%}
     {%- do model.update({'streams_with_news': found}) -%}
   {%- endif -%}
   {{ return(model['streams_with_news']) }}
 {% endmacro %}
+
+{# The text as a literal of SQL. #}
+{% macro quoted(expression) %}'''' || replace({{ expression }}, '''', '''''') || ''''{% endmacro %}
+
+{# The same by an identifier that records of two streams share: that of the touched records of both. #}
+{% macro only_sharing(column, relations) -%}
+  {%- if not (execute and is_incremental()) -%}true
+  {%- else -%}
+    {%- set query -%}
+      select count(*), case when count(*) <= 2000 then {{ text_list(quoted(column), column, ', ') }} end
+      from (
+        {%- for relation, provider, stream in relations %}
+        select {{ column }} from {{ relation }} where {{ only_touched_records(provider, stream) }}
+        {{ 'union' if not loop.last }}
+        {%- endfor %}
+      ) as news
+      where {{ column }} is not null
+    {%- endset -%}
+    {%- set row = run_query(query).rows[0] -%}
+    {%- if row[0] == 0 -%}false
+    {%- elif row[1] -%}{{ column }} in ({{ row[1] }})
+    {%- else -%}{{ column }} in (
+      {%- for relation, provider, stream in relations %}
+      select {{ column }} from {{ relation }} where {{ only_touched_records(provider, stream) }}
+      {{ 'union' if not loop.last }}
+      {%- endfor %})
+    {%- endif -%}
+  {%- endif -%}
+{%- endmacro %}
 
 {# incremental_strategy='latest_version', of base models: a record's row is replaced, and the record is touched. What landed again as it
    was, or in a compacted segment, touches nothing. #}
@@ -122,14 +162,15 @@
   {%- set target, fresh = arg_dict['target_relation'], arg_dict['temp_relation'] -%}
   {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
   {%- set since = progress() -%}
+  {%- set whole = run_query("select count(*) from landing.touched_records where touched is null and build > " ~ since).columns[0].values()[0] | int > 0 -%}
   {%- set gone -%}
     (record_uid in (
         select provider || ':' || stream || ':' || touched from landing.touched_records where build > {{ since }} and touched is not null
         union all
         select record_uid from {{ fresh }}
-    ) or provider || ':' || stream in (
+    ){% if whole %} or provider || ':' || stream in (
         select provider || ':' || stream from landing.touched_records where build > {{ since }} and touched is null
-    ))
+    ){% endif %})
   {%- endset -%}
   {%- if not config.get('logs_keys', false) %}
   insert into landing.touched_records

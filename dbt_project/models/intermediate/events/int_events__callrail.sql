@@ -35,7 +35,7 @@ messages as (
     left join tracker_sources as trackers
         on conversations.client_id = trackers.client_id and conversations.tracker_id = trackers.tracker_id
     where {{ only_touched_records('callrail', 'text_messages', 'texts.conversation_key') }}
-        or texts.client_id in (select client_id from {{ ref('stg_callrail__trackers') }} where {{ only_touched_records('callrail', 'trackers') }})
+        {{ or_of_clients_touched('callrail', 'trackers', ref('stg_callrail__trackers'), 'texts.client_id') }}
 ),
 
 events as (

@@ -4,13 +4,9 @@ with contacts as (
 ),
 
 -- a pipeline whose stages were changed gives all of its client's deals another reading
-renamed_stages as (
-    select distinct client_id from {{ ref('stg_hubspot__pipelines') }} where {{ only_touched_records('hubspot', 'pipelines') }}
-),
-
 deals as (
     select * from {{ ref('stg_hubspot__deals') }}
-    where {{ only_touched_records('hubspot', 'deals') }} or client_id in (select client_id from renamed_stages)
+    where {{ only_touched_records('hubspot', 'deals') }} {{ or_of_clients_touched('hubspot', 'pipelines', ref('stg_hubspot__pipelines')) }}
 ),
 
 -- What the office calls a stage is its own. HubSpot's own won and lost flags go first, then words somebody entered for this client, then
@@ -60,7 +56,7 @@ stage_changes as (
         on changes.client_id = meanings.client_id and changes.pipeline_id = meanings.pipeline_id and changes.stage_id = meanings.stage_id
     left join {{ ref('stg_hubspot__deals') }} as deals on changes.deal_key = deals.record_key
     where {{ only_touched_records('hubspot', 'deals', 'changes.deal_key') }}
-        or changes.client_id in (select client_id from renamed_stages)
+        {{ or_of_clients_touched('hubspot', 'pipelines', ref('stg_hubspot__pipelines'), 'changes.client_id') }}
 ),
 
 tasks as (

@@ -1,12 +1,9 @@
 {{ config(materialized='incremental', incremental_strategy='touched_records', post_hook="{{ note_progress() }}") }}
--- a message's callbacks tell how it went, so a touched callback touches its message
-with touched_sids as (
-    select distinct message_sid
-    from {{ ref('stg_twilio__message_events') }}
-    where {{ only_touched_records('twilio', 'message_events') }}
-),
-
-messages as (
+{%- set sharing = only_sharing('message_sid', [
+    (ref('stg_twilio__messages'), 'twilio', 'messages'), (ref('stg_twilio__message_events'), 'twilio', 'message_events'),
+]) %}
+-- a message's callbacks tell how it went, and it tells when they count: one that is touched touches the others
+with messages as (
     select
         *,
         -- the office confirms a booking by text: often the first that any system knows of it
@@ -14,17 +11,15 @@ messages as (
             select 1 from {{ ref('booking_phrases') }} as phrases where lower(body) like phrases.phrase_like
         ) as confirms_booking
     from {{ ref('stg_twilio__messages') }}
-    where {{ only_touched_records('twilio', 'messages') }} or message_sid in (select message_sid from touched_sids)
+    where {{ sharing }}
 ),
 
 -- Twilio does not date a callback: it counts at the time of its message
 callbacks as (
     select callbacks.*, coalesce(messages.occurred_at, callbacks.received_at) as counted_at
-    from {{ ref('stg_twilio__message_events') }} as callbacks
-    left join {{ ref('stg_twilio__messages') }} as messages
+    from (select * from {{ ref('stg_twilio__message_events') }} where {{ sharing }}) as callbacks
+    left join messages
         on callbacks.client_id = messages.client_id and callbacks.message_sid = messages.message_sid
-    where {{ only_touched_records('twilio', 'message_events', 'callbacks.record_key') }}
-        or callbacks.client_id || ':' || callbacks.message_sid in (select record_key from messages)
 ),
 
 events as (

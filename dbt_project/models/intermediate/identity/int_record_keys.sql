@@ -130,7 +130,10 @@ texts as (
 text_events as (
     select callbacks.*, coalesce(messages.occurred_at, callbacks.received_at) as counted_at
     from {{ ref('stg_twilio__message_events') }} as callbacks
-    left join {{ ref('stg_twilio__messages') }} as messages
+    left join (
+        select client_id, message_sid, occurred_at from {{ ref('stg_twilio__messages') }}
+        where {{ only_sharing('message_sid', [(ref('stg_twilio__message_events'), 'twilio', 'message_events')]) }}
+    ) as messages
         on callbacks.client_id = messages.client_id and callbacks.message_sid = messages.message_sid
     where {{ only_touched_records('twilio', 'message_events', 'callbacks.record_key') }}
 ),

@@ -2,8 +2,14 @@
 -- What happened to leads that a follow-up rule may hang on, and what was true of it at that moment: which rules there are is no matter here.
 -- `counts_from` is what the steps' waiting times count from; a sign of life after `stops_after` ends what hangs on it.
 {%- set unanswered = "'call_missed', 'call_voicemail', 'call_abandoned'" %}
+-- what decides, and no more: windows sort every column they carry
 with events as (
-    select * from {{ ref('fct_lead_events') }}
+    select
+        event_id, client_id, lead_id, person_id, cluster_id, event_type, occurred_at, known_at, provider, stream, record_id, record_uid, contact_method,
+        actor, channel, detail, value_cents, duration_seconds, is_enquiry, is_minor,
+        case when event_type = 'text_received' then lower(trim(text)) in ('help', 'info') end as asks_for_help,
+        case when is_enquiry then lower(coalesce(service, '') || ' ' || coalesce(text, '')) end as asked_for
+    from {{ ref('fct_lead_events') }}
     where {{ only_touched('clusters', 'cluster_id') }} and lead_id is not null
 ),
 
@@ -18,17 +24,51 @@ clients as (
 urgent_words as (
     select events.event_id, min(case words.urgency when 'emergency' then 1 else 2 end) as urgency_rank
     from events
-    inner join {{ ref('urgency_words') }} as words on lower(coalesce(events.service, '') || ' ' || coalesce(events.text, '')) like words.word_like
-    where events.is_enquiry
+    inner join {{ ref('urgency_words') }} as words on events.asked_for like words.word_like
     group by events.event_id
 ),
 
--- what had been going on with this person and this lead until then
+of_leads as (
+    select
+        lead_id,
+        max(case when event_type = 'lead_fee_credited' then occurred_at end) as credited_at,
+        max(case when event_type in ('job_booked', 'estimate_accepted', 'job_completed', 'job_lost') or (event_type = 'payment_received' and value_cents > 0)
+            then occurred_at end) as decided_at,
+        min(case when is_enquiry then occurred_at end) as enquired_at
+    from events
+    group by lead_id
+),
+
+-- a lead's first enquiry, the last thing that a person did, the last payment
+{%- for name, which, order in [
+    ('first_enquiries', 'is_enquiry', 'occurred_at, event_id'),
+    ('last_signs', 'not is_minor and not ' ~ sent_by_machine(), 'occurred_at desc, event_id desc'),
+    ('last_payments', "event_type = 'payment_received'", 'occurred_at desc, event_id desc'),
+] %}
+{{ name }} as (
+    select event_id
+    from (select event_id, row_number() over (partition by lead_id order by {{ order }}) as place from events where {{ which }}) as placed
+    where place = 1
+),
+{% endfor %}
+-- leads that CallRail's users had said are none, when their fee was charged
+not_leads as (
+    select event_id, event_type, max(case when event_type <> 'lead_fee_charged' then occurred_at end) over (
+        partition by lead_id order by occurred_at, event_id rows between unbounded preceding and current row
+    ) as not_a_lead_at
+    from events
+    where event_type = 'lead_fee_charged' or (detail = 'not_a_lead' and provider = 'callrail')
+),
+
+-- what had been going on with this person until then
 told as (
     select
         events.*,
         urgent_words.urgency_rank,
         clients.high_value_cents,
+        of_leads.credited_at,
+        of_leads.decided_at,
+        of_leads.enquired_at,
         min(case when events.event_type = 'payment_received' and events.value_cents > 0 then events.occurred_at end) over person_until as first_paid_at,
         sum(case
             when events.event_type in ('invoice_issued', 'credit_issued') then events.value_cents
@@ -36,25 +76,12 @@ told as (
         end) over person_until as owed_cents,
         max(case when events.event_type in ('job_completed', 'invoice_issued') or events.stream = 'sales_receipts' then events.occurred_at end) over person_until as done_at,
         max(case when events.event_type = 'complaint_made' then events.occurred_at end) over person_until as complained_at,
-        min(case when events.event_type in ('job_booked', 'estimate_accepted') then events.occurred_at end) over person_until as first_booked_at,
-        max(case when events.detail = 'not_a_lead' and events.provider = 'callrail' then events.occurred_at end) over lead_until as not_a_lead_at,
-        max(case when events.event_type = 'lead_fee_credited' then events.occurred_at end) over lead_whole as credited_at,
-        max(case when events.event_type in ('job_booked', 'estimate_accepted', 'job_completed', 'job_lost') or (events.event_type = 'payment_received' and events.value_cents > 0)
-            then events.occurred_at end) over lead_whole as decided_at,
-        min(case when events.is_enquiry then events.occurred_at end) over lead_whole as enquired_at,
-        row_number() over (
-            partition by events.lead_id, events.is_minor or {{ sent_by_machine('events.') }}
-            order by events.occurred_at desc, events.event_id desc
-        ) as place_from_last,
-        row_number() over (partition by events.lead_id, events.is_enquiry order by events.occurred_at, events.event_id) as place,
-        row_number() over (partition by events.lead_id, events.event_type order by events.occurred_at desc, events.event_id desc) as place_of_type_from_last
+        min(case when events.event_type in ('job_booked', 'estimate_accepted') then events.occurred_at end) over person_until as first_booked_at
     from events
     inner join clients on events.client_id = clients.client_id
+    inner join of_leads on events.lead_id = of_leads.lead_id
     left join urgent_words on events.event_id = urgent_words.event_id
-    window
-        person_until as (partition by events.person_id order by events.occurred_at, events.event_id rows between unbounded preceding and current row),
-        lead_until as (partition by events.lead_id order by events.occurred_at, events.event_id rows between unbounded preceding and current row),
-        lead_whole as (partition by events.lead_id)
+    window person_until as (partition by events.person_id order by events.occurred_at, events.event_id rows between unbounded preceding and current row)
 ),
 
 -- a quote's last days, at ten in the morning on the client's clock
@@ -112,17 +139,18 @@ triggered as (
         'missed_call_after_hours': ("event_type in (" ~ unanswered ~ ")", 'occurred_at + coalesce(duration_seconds, 0) * interval \'1\' second', 'occurred_at'),
         'form_received': ("event_type in ('form_submitted', 'quote_requested')", 'occurred_at', 'occurred_at'),
         'marketplace_lead': ("event_type = 'marketplace_lead_received'", 'occurred_at', 'occurred_at'),
-        'no_response': ("is_enquiry and place = 1 and event_type <> 'call_answered'", 'occurred_at + 1 ' ~ day, 'occurred_at'),
+        'no_response': ("event_type <> 'call_answered' and event_id in (select event_id from first_enquiries)", 'occurred_at + 1 ' ~ day, 'occurred_at'),
         'quote_sent': ("event_type = 'estimate_sent'", 'occurred_at', 'occurred_at'),
         'job_booked': ("event_type in ('job_booked', 'estimate_accepted')", 'occurred_at', 'occurred_at'),
         'first_booking': ("event_type in ('job_booked', 'estimate_accepted') and first_booked_at = occurred_at and first_paid_at is null", 'occurred_at', 'occurred_at'),
-        'silent_lead': ("not is_minor and not " ~ sent_by_machine() ~ " and place_from_last = 1 and enquired_at is not null and decided_at is null", 'occurred_at + ' ~ var('silence_days') ~ ' ' ~ day, 'occurred_at'),
-        'past_customer': ("event_type = 'payment_received' and value_cents > 0 and place_of_type_from_last = 1", 'occurred_at + ' ~ var('past_customer_days') ~ ' ' ~ day, 'occurred_at'),
+        'silent_lead': ("enquired_at is not null and decided_at is null and event_id in (select event_id from last_signs)", 'occurred_at + ' ~ var('silence_days') ~ ' ' ~ day, 'occurred_at'),
+        'past_customer': ("value_cents > 0 and event_id in (select event_id from last_payments)", 'occurred_at + ' ~ var('past_customer_days') ~ ' ' ~ day, 'occurred_at'),
         'job_paid': ("event_type = 'payment_received' and value_cents > 0 and coalesce(owed_cents, 0) <= 0 and done_at is not null
             and (complained_at is null or complained_at < occurred_at - " ~ var('complaint_days') ~ " " ~ day ~ ")", 'occurred_at', 'occurred_at'),
         'complaint': ("event_type = 'complaint_made'", 'occurred_at', 'occurred_at'),
-        'lead_fee_disputable': ("event_type = 'lead_fee_charged' and not_a_lead_at is not null and credited_at is null and decided_at is null", 'occurred_at', 'occurred_at'),
-        'opt_out_or_help': ("event_type = 'opted_out' and contact_method = 'text' or (event_type = 'text_received' and lower(trim(text)) in ('help', 'info'))", 'occurred_at', 'occurred_at'),
+        'lead_fee_disputable': ("credited_at is null and decided_at is null
+            and event_id in (select event_id from not_leads where event_type = 'lead_fee_charged' and not_a_lead_at is not null)", 'occurred_at', 'occurred_at'),
+        'opt_out_or_help': ("event_type = 'opted_out' and contact_method = 'text' or asks_for_help", 'occurred_at', 'occurred_at'),
     } %}
     {%- for trigger, (condition, counts_from, stops_after) in kinds.items() %}
     select

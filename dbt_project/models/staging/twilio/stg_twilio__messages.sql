@@ -15,7 +15,7 @@ events as (
 furthest as (
     select * from (
         select
-            *,
+            client_id, message_sid, status, status_rank, error_code, opt_out_type,
             row_number() over (
                 partition by client_id, message_sid order by status_rank desc, received_at desc, record_key
             ) as position
