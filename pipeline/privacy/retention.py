@@ -193,14 +193,16 @@ class _Silent:
         return text
 
 
-# whose last event is older; of a person without events, when we first knew of them. A record that is also of somebody else stays
+# whose last event is older; of a person without events, when we first knew of them. What is nobody's, as a call with a withheld
+# number, goes by its own time. A record that is also of somebody else stays
 _SILENT = """
 with held as (
     select client_id, person_id, provider, stream, record_id, null as occurred_at, first_known_at as known_at
     from timeline.record_identity
     union all
-    select client_id, person_id, provider, stream, record_id, occurred_at, null as known_at from timeline.fct_lead_events
-    where person_id is not null
+    select client_id, coalesce(person_id, concat_ws('/', 'nobody', provider, stream, record_id)),
+        provider, stream, record_id, occurred_at, null
+    from timeline.fct_lead_events
 ),
 people as (
     select client_id, person_id, coalesce(max(occurred_at), max(known_at)) < ? as is_silent

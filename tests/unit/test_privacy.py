@@ -385,8 +385,8 @@ def test_what_is_past_its_time_goes_and_what_is_not_stays(engine, settings):
     assert keep_no_longer(office, now=NOW)["webhooks"] == 0  # the second time there is nothing to do
 
 
-def published(settings: Settings, held: list[tuple[str, str, str, datetime | None]]) -> None:
-    """(client, person, record, when it happened); without a time, the record says who somebody is and nothing more."""
+def published(settings: Settings, held: list[tuple[str, str | None, str, datetime | None]]) -> None:
+    """(client, person or nobody, record, when it happened); without a time, the record says who somebody is and nothing more."""
     with duckdb.connect(str(settings.analytics)) as analytics:
         names = "client_id varchar, person_id varchar, provider varchar, stream varchar, record_id varchar"
         analytics.execute("create schema timeline")
@@ -399,11 +399,13 @@ def published(settings: Settings, held: list[tuple[str, str, str, datetime | Non
             analytics.execute(f"insert into timeline.{table} values (?, ?, ?, ?, ?, ?)", row)
 
 
-def test_people_unheard_of_for_years_go_whole_and_who_came_back_stays_whole(engine, settings, monkeypatch):
+def test_people_unheard_of_for_years_go_whole_what_is_nobodys_by_its_age_and_who_came_back_stays_whole(
+    engine, settings, monkeypatch
+):
     rebuilt: list[datetime] = []
     monkeypatch.setattr(retention, "rebuild_and_forget", lambda office, *, now: rebuilt.append(now))
     long_ago, lately = NOW - timedelta(days=1_300), NOW - timedelta(days=300)
-    ids = ("ann-1", "ann-2", "ann-3", "bob-1", "bob-2", "cat-1", "both-1", "T1")
+    ids = ("ann-1", "ann-2", "ann-3", "bob-1", "bob-2", "cat-1", "both-1", "old", "new", "T1")
     land(engine, settings, *(call(one, "words") for one in ids))
     land(engine, settings, call("ann-1", "words"), client="lakeside")
     land(engine, settings, call("T1", "words"), stream="trackers")
@@ -413,19 +415,20 @@ def test_people_unheard_of_for_years_go_whole_and_who_came_back_stays_whole(engi
             (CLIENT, "ann", "ann-1", None), (CLIENT, "ann", "ann-2", long_ago), (CLIENT, "ann", "ann-3", long_ago),
             (CLIENT, "bob", "bob-1", long_ago), (CLIENT, "bob", "bob-2", lately), (CLIENT, "cat", "cat-1", None),
             (CLIENT, "ann", "both-1", long_ago), (CLIENT, "bob", "both-1", long_ago), (CLIENT, "cat", "T1", None),
-            ("lakeside", "ann", "ann-1", lately),
+            ("lakeside", "ann", "ann-1", lately), (CLIENT, None, "old", long_ago), (CLIENT, None, "new", lately),
         ],
     )  # fmt: skip
     office, everything = Office(settings), landed_of(settings)
     said: list[str] = []
-    assert keep_no_longer(office, now=NOW, tell=said.append, dry_run=True)["people"] == 4
-    assert said == ["ridgeline: records of people unheard of since January 2023: callrail calls 4."]
+    assert keep_no_longer(office, now=NOW, tell=said.append, dry_run=True)["people"] == 5
+    assert said == ["ridgeline: records of people unheard of since January 2023: callrail calls 5."]
     assert landed_of(settings) == everything
     with engine.connect() as connection:
         assert connection.execute(select(audit_log)).all() == []
     assert rebuilt == []
-    assert keep_no_longer(office, now=NOW)["people"] == 4
-    assert everything - landed_of(settings) == {(CLIENT, "calls", one) for one in ("ann-1", "ann-2", "ann-3", "cat-1")}
+    assert keep_no_longer(office, now=NOW)["people"] == 5
+    gone = ("ann-1", "ann-2", "ann-3", "cat-1", "old")
+    assert everything - landed_of(settings) == {(CLIENT, "calls", one) for one in gone}
     assert rebuilt == [NOW]
     keep_no_longer(office, now=NOW)  # as after one that was killed before the warehouse was built anew
     assert rebuilt == [NOW, NOW]
