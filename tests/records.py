@@ -157,3 +157,16 @@ def decision(client: str, decision_id: str, at: datetime, what: str, key_a: str,
         "why": "They called and said so.",
     }
     return _landed(client, "leadtrail", "identity_decisions", decision_id, payload, at, **more)
+
+
+def customer(client: str, customer_id: str, at: datetime, name: str, **more: Any) -> Landed:
+    given, family = name.split()
+    payload = {
+        "Id": customer_id,
+        "DisplayName": name,
+        "FullyQualifiedName": name,
+        "GivenName": given,
+        "FamilyName": family,
+        "MetaData": {"CreateTime": at.isoformat()},
+    }
+    return _landed(client, "quickbooks", "customers", customer_id, payload, at, **more)

@@ -4070,6 +4070,8 @@ judged as (
         coalesce(counted_names.names, 0) as names,
         coalesce(lends.lent_to, 0) as lent_to,
         coalesce(lends.may_be_lent, false) as may_be_lent,
+        coalesce(evidence.customers = 1 and ((evidence.contacts = 1 and evidence.deals <= 1) or (evidence.contacts = 0 and evidence.deals = 1))
+            and abs(cast(floor(epoch(evidence.customer_at)) as bigint) - cast(floor(epoch(evidence.contact_at)) as bigint)) <= 30 * 86400, false) as is_name_of_one,
         seeded.class as seeded_class,
         seeded.why as seeded_why,
         evidence.key_kind = 'phone' and substr(evidence.key_value, 3, 3) in ('800', '833', '844', '855', '866', '877', '888') as is_toll_free
@@ -4088,8 +4090,7 @@ final as (
         names,
         case
             when seeded_class is not null then seeded_class
-            when key_kind = 'name' and customers = 1 and (contacts = 1 or (contacts = 0 and deals = 1))
-                and abs(cast(floor(epoch(customer_at)) as bigint) - cast(floor(epoch(contact_at)) as bigint)) <= 30 * 86400 then 'direct'
+            when key_kind = 'name' and is_name_of_one then 'direct'
             when key_kind = 'name' then 'name_only'
             when key_kind not in ('phone', 'email') then 'direct'
             when is_tracker then 'tracking_number'
@@ -4103,6 +4104,7 @@ final as (
         end as key_class,
         case
             when seeded_class is not null then 'Somebody entered it in key_classes: ' || coalesce(seeded_why, 'no reason given') || '.'
+            when key_kind = 'name' and not is_name_of_one then 'A name alone proves nothing.'
             when key_kind = 'name' then 'One CRM contact or deal has this name, and one customer in the books without phone or email, entered within a month.'
             when key_kind not in ('phone', 'email') then 'The provider''s own id.'
             when is_tracker then 'One of the client''s tracking numbers.'

@@ -11,7 +11,18 @@ import duckdb
 import pytest
 
 from pipeline.directory import write_directory
-from tests.records import angi_lead, call, contact, deal, deal_contact, decision, form, thumbtack_lead, tracker
+from tests.records import (
+    angi_lead,
+    call,
+    contact,
+    customer,
+    deal,
+    deal_contact,
+    decision,
+    form,
+    thumbtack_lead,
+    tracker,
+)
 from tests.warehouse import Landed, staged
 
 T0 = datetime(2026, 5, 4, 15, 0, tzinfo=UTC)
@@ -63,6 +74,17 @@ def _stories() -> list[Landed]:
         contact("namesake", "3", T0, first="Chad", last="Snyder", phone="5125552119"),
         deal("namesake", "3", T0 + DAY, "Chad Snyder - Roof repair"),
         deal_contact("namesake", "3", "3", T0 + DAY),
+        # a customer without phone or email is the only contact's of that name; two deals of the name may be two people's, even if
+        # one contact is written without a last name
+        contact("books", "1", T0, first="Eve", last="Stone", phone="5125552120"),
+        customer("books", "1", T0 + 5 * DAY, "Eve Stone"),
+        contact("books", "2", T0, first="Alan", phone="5125552121"),
+        deal("books", "2", T0, "Alan Bishop - Roof repair"),
+        deal_contact("books", "2", "2", T0),
+        customer("books", "2", T0 + 5 * DAY, "Alan Bishop"),
+        contact("books", "3", T0 + 20 * DAY, first="Alan", last="Bishop", phone="5125552122"),
+        deal("books", "3", T0 + 20 * DAY, "Alan Bishop - Gutters"),
+        deal_contact("books", "3", "3", T0 + 20 * DAY),
         # the client's own tracking number as caller: a forwarded call
         tracker("forward", "T1", T0, "+15125552106"),
         call("forward", "C1", T0, "+15125552106"),
@@ -194,6 +216,15 @@ def test_a_name_that_two_contacts_have_joins_no_lead_with_a_deal(warehouse: duck
         ["hubspot:deals:namesake:3"],
     ).fetchall()
     assert "two contacts have this name" in said[0][0]
+
+
+def test_a_customer_without_phone_and_email_is_the_only_contacts_of_that_name_unless_two_deals_have_it(
+    warehouse: duckdb.DuckDBPyConnection,
+) -> None:
+    assert persons(warehouse, "books") == [
+        {"contacts:1", "customers:1"}, {"contacts:2", "deals:2", "deal_contacts:2"},
+        {"contacts:3", "deals:3", "deal_contacts:3"}, {"customers:2"},
+    ]  # fmt: skip
 
 
 def test_a_thousand_people_behind_fifty_lent_numbers_are_a_thousand_people(
