@@ -94,6 +94,14 @@ def forget(settings: Settings) -> None:
     _note(settings).unlink(missing_ok=True)
 
 
+def read_manifest(settings: Settings) -> Any:
+    """What dbt last wrote of the project. None if nothing is there, or half a file: dbt died while it wrote it."""
+    try:
+        return json.loads((settings.dbt_target / "manifest.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 def files_of(project: Path) -> Iterable[Path]:
     """What the project is made of, in order."""
     for path in sorted(project.rglob("*")):
@@ -123,8 +131,8 @@ def _build_on(
         known = _known_clients(warehouse, new)
         if known:
             return Plan(True, None, f"{', '.join(known[:5])} had records before it was among the clients", now)
-    manifest = settings.dbt_target / "manifest.json"
-    if _build_number(warehouse) not in (built.get("build"), built.get("begun")) or not manifest.exists():
+    graph = read_manifest(settings)
+    if _build_number(warehouse) not in (built.get("build"), built.get("begun")) or graph is None:
         return Plan(False, None, "the last build did not end well, or was not of everything", now)
     if built.get("project") != now["project"]:
         return Plan(False, None, "tests or settings have changed", now)
@@ -132,7 +140,6 @@ def _build_on(
         f"leadtrail.{name}" for name, print_ in now["directory"].items() if print_ != built["directory"].get(name)
     }
     changed |= _streams_with_news(settings.landing, warehouse)
-    graph = json.loads(manifest.read_bytes())
     died = set(built.get("under_way", ()))  # some of it was built and not tested: that is not left for later
     todo = _reached(graph, changed) | set(built.get("pending", ())) | died
     first = todo & (_urgent(graph) | died) if urgent else todo

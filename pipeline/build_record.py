@@ -155,7 +155,7 @@ def _path(settings: Settings) -> Path:
 def _results(target: Path) -> list[dict[str, Any]] | None:
     try:
         results: list[dict[str, Any]] = json.loads((target / "run_results.json").read_text())["results"]
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # none, or half a file: dbt died while it wrote it
         return None
     return results
 

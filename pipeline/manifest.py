@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 from pathlib import Path
 
-from pipeline.build_plan import print_of_project
+from pipeline.build_plan import print_of_project, read_manifest
 from pipeline.settings import Settings
 from pipeline.warehouse import BuildFailed, run_dbt
 
@@ -17,7 +17,7 @@ def manifest_path(settings: Settings) -> Path:
     wanted = print_of_project()
     with (settings.dbt_target / "manifest.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.exists() or not print_file.exists() or print_file.read_text() != wanted:
+        if not print_file.exists() or print_file.read_text() != wanted or read_manifest(settings) is None:
             outcome = run_dbt(settings, ["parse"])
             if not outcome.success:
                 raise BuildFailed(f"dbt cannot parse the project: {outcome.exception}")

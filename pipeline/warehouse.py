@@ -178,6 +178,8 @@ def build(
             if plan.nodes == ():
                 return BuildResult(0, 0, ())
             begin(settings, plan)
+            if plan.nodes is None:
+                _kept.clear()  # dbt writes the manifest that the next plan is made from
             args = [*BUILD, *(["--full-refresh"] if plan.full_refresh else [])]
             outcome = run_dbt(settings, args, nodes=plan.nodes, on_event=on_event)
             if outcome.result is not None:

@@ -6,7 +6,6 @@ What may follow what, and who may, is in `pipeline.client_safe.review`; these pa
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from urllib.parse import quote
 from markupsafe import Markup, escape
 from starlette.responses import Response
 
+from pipeline.build_plan import read_manifest
 from pipeline.client_safe import review
 from pipeline.client_safe.document import (
     Content,
@@ -207,11 +207,11 @@ def _difference(before: Content | None, now: Content) -> list[str]:
 
 def _model(visit: DeskVisit, query: str) -> dict[str, Any] | None:
     """What the project says of the model that a figure was read from."""
-    path = visit.desk.office.settings.dbt_target / "manifest.json"
-    if not path.exists():
+    manifest = read_manifest(visit.desk.office.settings)
+    if manifest is None:
         return None
     name = query.rpartition(".")[2]
-    for node in json.loads(path.read_bytes())["nodes"].values():
+    for node in manifest["nodes"].values():
         if node["resource_type"] == "model" and node["name"] == name:
             return {
                 "name": query,

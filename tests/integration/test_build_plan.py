@@ -160,6 +160,24 @@ def test_a_build_of_everything_that_died_is_followed_by_another_of_everything(ho
     assert plan_build(home).nodes is None
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_build_that_died_while_dbt_wrote_what_the_next_is_planned_from_is_followed_by_one_of_everything(
+    home: Settings, kept: bool
+) -> None:
+    submit(home, "2")
+    for file in ("manifest.json", "run_results.json"):
+        path = home.dbt_target / file
+        path.write_bytes(path.read_bytes()[:-1_000])
+    if kept:
+        keep_manifest(home)
+        shutil.copy(home.dbt_target / "run_results.json", home.dbt_target / "manifest.json")  # torn after it was kept
+    assert plan_build(home).nodes is None
+    build(home)
+    assert plan_build(home).nodes == ()
+    submit(home, "3")
+    assert plan_build(home).nodes
+
+
 def test_a_full_refresh_that_died_is_begun_again(home: Settings) -> None:
     begin(home, plan_build(home, full_refresh=True))
     assert plan_build(home).full_refresh
