@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +17,6 @@ from connectors.http import Clock, Http
 from connectors.sandbox.facts import Town
 from connectors.sandbox.provider import SandboxProvider, World
 from connectors.sandbox.server import Sandbox
-from pipeline.settings import Settings
 
 NOW = datetime(2026, 3, 2, 17, 0, tzinfo=UTC)
 LONG_FIRST = ("faults", "e2e", "integration", "contract", "unit")
@@ -27,49 +24,8 @@ LONG_FIRST = ("faults", "e2e", "integration", "contract", "unit")
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes begins first, so that two workers end together."""
+    """What takes minutes begins first, so that the workers end together."""
     items.sort(key=lambda item: LONG_FIRST.index(item.path.parent.name) if item.path.parent.name in LONG_FIRST else 0)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _the_project_is_parsed_once() -> Iterator[None]:
-    """dbt takes seconds to parse the project for each new home. What it parsed for the first is copied for the others, as the
-    product does for its runs; what is built, and by what, is the same."""
-    from pipeline import warehouse
-
-    parsed: dict[
-        str, tuple[str, bytes]
-    ] = {}  # print of the project -> the home that was named in it, and what was parsed
-    alone = warehouse.run_dbt
-
-    def run_dbt(settings: Settings, args: Sequence[str], **more: Any) -> Any:
-        printed, left = warehouse.print_of_project(), settings.dbt_target / "partial_parse.msgpack"
-        planned = "--select" not in args  # and what is planned is planned by what an earlier build wrote
-        if args[0] != "build" or planned or warehouse._kept or left.exists():
-            return alone(settings, args, **more)
-        if printed in parsed:
-            warehouse._kept[:] = [(printed, _manifest_of(settings, *parsed[printed]))]
-        outcome = alone(settings, args, **more)
-        gc.collect()  # a failed build's traceback keeps its cursor, and with it the file
-        if left.exists():
-            parsed[printed] = (str(settings.home), left.read_bytes())
-        return outcome
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(warehouse, "run_dbt", run_dbt)
-        yield
-
-
-def _manifest_of(settings: Settings, home: str, parsed: bytes) -> Any:
-    from dbt.contracts.graph.manifest import Manifest
-    from dbt.contracts.graph.nodes import SourceDefinition
-    from dbt.parser.manifest import extended_mashumuro_decoder
-
-    manifest = Manifest.from_msgpack(parsed, decoder=extended_mashumuro_decoder)
-    for name, source in manifest.sources.items():  # they say where the files of their home are
-        there = json.dumps(source.to_dict()).replace(home, str(settings.home))
-        manifest.sources[name] = SourceDefinition.from_dict(json.loads(there))
-    return manifest
 
 
 class FakeClock(Clock):
