@@ -24,7 +24,7 @@ LONG_FIRST = ("faults", "e2e", "integration", "contract", "unit")
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes begins first, so that the workers end together."""
+    """What takes minutes begins first, so that two workers end together."""
     items.sort(key=lambda item: LONG_FIRST.index(item.path.parent.name) if item.path.parent.name in LONG_FIRST else 0)
 
 

@@ -32,6 +32,7 @@ def leaks(home: Path, canaries: Canaries) -> dict[str, set[str]]:
     kept = [
         "landing",
         "warehouse.duckdb",
+        "warehouse.duckdb.wal",  # beside it while somebody builds
         "store.db",
         "store.db-wal",
         "clients.yaml",
