@@ -109,24 +109,16 @@
 {% macro only_sharing(column, relations) -%}
   {%- if not (execute and is_incremental()) -%}true
   {%- else -%}
-    {%- set query -%}
-      select count(*), case when count(*) <= 2000 then {{ text_list(quoted(column), column, ', ') }} end
-      from (
-        {%- for relation, provider, stream in relations %}
-        select {{ column }} from {{ relation }} where {{ only_touched_records(provider, stream) }}
-        {{ 'union' if not loop.last }}
-        {%- endfor %}
-      ) as news
-      where {{ column }} is not null
+    {%- set news -%}
+      {%- for relation, provider, stream in relations %}
+      select {{ column }} from {{ relation }} where {{ column }} is not null and {{ only_touched_records(provider, stream) }}
+      {{ 'union' if not loop.last }}
+      {%- endfor %}
     {%- endset -%}
-    {%- set row = run_query(query).rows[0] -%}
+    {%- set row = run_query("select count(*), case when count(*) <= 2000 then " ~ text_list(quoted(column), column, ', ') ~ " end from (" ~ news ~ ") as news").rows[0] -%}
     {%- if row[0] == 0 -%}false
     {%- elif row[1] -%}{{ column }} in ({{ row[1] }})
-    {%- else -%}{{ column }} in (
-      {%- for relation, provider, stream in relations %}
-      select {{ column }} from {{ relation }} where {{ only_touched_records(provider, stream) }}
-      {{ 'union' if not loop.last }}
-      {%- endfor %})
+    {%- else -%}{{ column }} in ({{ news }})
     {%- endif -%}
   {%- endif -%}
 {%- endmacro %}
@@ -162,13 +154,12 @@
   {%- set target, fresh = arg_dict['target_relation'], arg_dict['temp_relation'] -%}
   {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
   {%- set since = progress() -%}
-  {%- set whole = run_query("select count(*) from landing.touched_records where touched is null and build > " ~ since).columns[0].values()[0] | int > 0 -%}
   {%- set gone -%}
     (record_uid in (
         select provider || ':' || stream || ':' || touched from landing.touched_records where build > {{ since }} and touched is not null
         union all
         select record_uid from {{ fresh }}
-    ){% if whole %} or provider || ':' || stream in (
+    ){% if everything_touched('records') %} or provider || ':' || stream in (
         select provider || ':' || stream from landing.touched_records where build > {{ since }} and touched is null
     ){% endif %})
   {%- endset -%}
