@@ -18,7 +18,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -264,12 +264,12 @@ def _push(console: Console, sandbox: str, intake: str, started: float) -> dict[s
 
 @dataclass
 class _Ran:
-    """What the runs did: new records by provider and stream, clients that did not finish, checks passed and made."""
+    """What the runs did: new records by provider and stream, clients that did not finish, checks made and failed."""
 
     new: dict[str, Counter[str]]
     unfinished: Counter[str]
-    passed: int = 0
     checks: int = 0
+    failed: list[str] = field(default_factory=list)
     ok: bool = True
 
 
@@ -316,7 +316,8 @@ def _count(ran: _Ran, result: Any) -> None:
             ran.unfinished[provider] = int(values["unfinished_clients"])
     for check in result.get_asset_check_evaluations():
         ran.checks += 1
-        ran.passed += check.passed
+        if not check.passed:
+            ran.failed.append(check.check_name)
 
 
 class _Tail(io.TextIOBase):
@@ -352,8 +353,11 @@ def _summary(
         table.add_row(provider, f"{streams.total():,}", f"{webhooks:,}", (named or "nothing new") + late)
     console.print(table)
     console.print(
-        f"{ran.passed} of {ran.checks} checks passed. Sync and build took {took:.0f} s, everything {total:.0f} s."
+        f"{ran.checks - len(ran.failed)} of {ran.checks} checks passed. "
+        f"Sync and build took {took:.0f} s, everything {total:.0f} s."
     )
+    if ran.failed:
+        console.print(f"Not passed: {', '.join(ran.failed)}. Why is in `make ui`, with each check.")
     if ran.ok:
         console.print(f"Next: [bold]make ui[/bold] to browse it, or open {settings.analytics} with any DuckDB tool.")
     else:
