@@ -3643,20 +3643,32 @@ task_contacts as (
 customers as (
     select
         *,
-        primary_phone is null and mobile_phone is null and alternate_phone is null and email_normalized is null and parent_id is null as has_no_way_to_reach
+        primary_phone is null and mobile_phone is null and alternate_phone is null and email_normalized is null and parent_id is null as has_no_way_to_reach,
+        case when parent_id is not null and full_name like '%:%' then trim(split_part(full_name, ':', 1)) else display_name end as payer_name
     from stg_quickbooks__customers
 ),
+jobs as (
+    select record_key as job_key, trim(split_part(full_name, ':', 1)) as payer_name
+    from stg_quickbooks__customers
+    where parent_id is not null and full_name like '%:%'
+),
 estimates as (
-    select * from stg_quickbooks__estimates
+    select estimates.*, coalesce(jobs.payer_name, trim(split_part(estimates.customer_name, ':', 1))) as payer_name
+    from stg_quickbooks__estimates as estimates
+    left join jobs on estimates.client_id || ':' || estimates.customer_id = jobs.job_key
 ),
 invoices as (
-    select * from stg_quickbooks__invoices
+    select invoices.*, coalesce(jobs.payer_name, trim(split_part(invoices.customer_name, ':', 1))) as payer_name
+    from stg_quickbooks__invoices as invoices
+    left join jobs on invoices.client_id || ':' || invoices.customer_id = jobs.job_key
 ),
 payments as (
     select * from stg_quickbooks__payments
 ),
 receipts as (
-    select * from stg_quickbooks__sales_receipts
+    select receipts.*, coalesce(jobs.payer_name, trim(split_part(receipts.customer_name, ':', 1))) as payer_name
+    from stg_quickbooks__sales_receipts as receipts
+    left join jobs on receipts.client_id || ':' || receipts.customer_id = jobs.job_key
 ),
 refunds as (
     select * from stg_quickbooks__refund_receipts
@@ -3821,7 +3833,7 @@ end as caller_name,
     union all
     select
         'quickbooks:customers:' || record_key as record_uid, client_id, 'quickbooks' as provider, 'customers' as stream, record_key,
-        nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(case when given_name is not null then display_name end as varchar)))), ' ', 1), '') as given_name, cast(case when given_name is not null then display_name end as varchar) as full_name, cast(null as varchar) as caller_name,
+        nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(case when given_name is not null then payer_name end as varchar)))), ' ', 1), '') as given_name, cast(case when given_name is not null then payer_name end as varchar) as full_name, cast(null as varchar) as caller_name,
         cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)},
@@ -3832,7 +3844,7 @@ end as caller_name,
         {'kind': 'phone', 'value': cast(e164(split_part(mobile_phone, '/', 1)) as varchar)},
         {'kind': 'phone', 'value': cast(e164(split_part(alternate_phone, '/', 1)) as varchar)},
         {'kind': 'email', 'value': cast(email_normalized as varchar)},
-        {'kind': 'name_address', 'value': cast(case when trim(display_name) like '% %' and street is not null then lower(trim(display_name)) || '/' || lower(trim(cast(street as varchar))) end as varchar)},
+        {'kind': 'name_address', 'value': cast(case when trim(payer_name) like '% %' and street is not null then lower(trim(payer_name)) || '/' || lower(trim(cast(street as varchar))) end as varchar)},
         {'kind': 'name', 'value': cast(case when has_no_way_to_reach and full_name like '% %' then lower(full_name) end as varchar)}
         ]) as key
     from customers
@@ -3843,7 +3855,7 @@ end as caller_name,
         cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)},
-        {'kind': 'name_amount', 'value': cast(case when trim(customer_name) like '% %' and total_cents is not null then lower(trim(customer_name)) || '/' || lower(trim(cast(total_cents as varchar))) end as varchar)}
+        {'kind': 'name_amount', 'value': cast(case when trim(payer_name) like '% %' and total_cents is not null then lower(trim(payer_name)) || '/' || lower(trim(cast(total_cents as varchar))) end as varchar)}
         ]) as key
     from estimates
     union all
@@ -3854,7 +3866,7 @@ end as caller_name,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)},
         {'kind': 'email', 'value': cast(email_normalized as varchar)},
-        {'kind': 'name_amount', 'value': cast(case when trim(customer_name) like '% %' and total_cents is not null then lower(trim(customer_name)) || '/' || lower(trim(cast(total_cents as varchar))) end as varchar)}
+        {'kind': 'name_amount', 'value': cast(case when trim(payer_name) like '% %' and total_cents is not null then lower(trim(payer_name)) || '/' || lower(trim(cast(total_cents as varchar))) end as varchar)}
         ]) as key
     from invoices
     union all
@@ -3873,7 +3885,7 @@ end as caller_name,
         cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)},
-        {'kind': 'name_amount', 'value': cast(case when trim(customer_name) like '% %' and total_cents is not null then lower(trim(customer_name)) || '/' || lower(trim(cast(total_cents as varchar))) end as varchar)}
+        {'kind': 'name_amount', 'value': cast(case when trim(payer_name) like '% %' and total_cents is not null then lower(trim(payer_name)) || '/' || lower(trim(cast(total_cents as varchar))) end as varchar)}
         ]) as key
     from receipts
     union all

@@ -331,6 +331,10 @@ def test_a_deleted_payment_is_no_revenue(told: Told) -> None:
     assert [told.one(arrival, "revenue", "unpaid-story") for arrival in range(2)] == [25000, 0]
 
 
+def test_the_bills_of_a_job_are_for_the_customer_it_belongs_to(told: Told) -> None:
+    assert [told.one(arrival, "persons", "job-story") for arrival in range(3)] == [2, 1, 2]
+
+
 def test_when_a_call_was_known_changes_with_the_day_its_stream_was_first_read(told: Told) -> None:
     known = [told.one(arrival, "known", "1") for arrival in range(2)]
     assert known == [(FIRST + 1 * DAY).replace(tzinfo=None), (FIRST + 10 * DAY).replace(tzinfo=None)]

@@ -55,6 +55,16 @@ def _customer(client: str, segment: int, **more: Any) -> Landed:
     return _record(client, "quickbooks.customers", "1", payload | more, segment)
 
 
+def _job(client: str, segment: int, **more: Any) -> Landed:
+    payload = {
+        "Id": "2",
+        "DisplayName": "12 Oak",
+        "FullyQualifiedName": "12 Oak",
+        "MetaData": {"CreateTime": FIRST.isoformat()},
+    }
+    return _record(client, "quickbooks.customers", "2", payload | more, segment, changed=segment)
+
+
 def _mail(client: str, number: str, event: str, at: datetime, segment: int) -> Landed:
     payload = {"event": event, "at": at.isoformat(), "address": "ana@example.com"}
     return _record(client, "mail.events", number, payload, segment, at=at)
@@ -133,6 +143,15 @@ def stories() -> Iterator[Landed]:
     yield _customer(client, 0)
     yield _payment(client, 0)
     yield _payment(client, 1, status="Deleted")
+
+    client = "job-story"  # the books' customer turns out to be a job of the one on the deal, and then not
+    deal = {"id": "1", "properties": {"dealname": "Ana Lopez - Roof", "amount": "250", "createdate": FIRST.isoformat()}}
+    invoice = {"Id": "1", "CustomerRef": {"value": "2", "name": "12 Oak"}, "TotalAmt": 250}
+    yield _record(client, "hubspot.deals", "1", deal, 0)
+    yield _record(client, "quickbooks.invoices", "1", invoice, 0)
+    yield _job(client, 0)
+    yield _job(client, 1, ParentRef={"value": "7"}, FullyQualifiedName="Ana Lopez:12 Oak", Job=True)
+    yield _job(client, 2)
 
     client = "repeated-story"  # the second of two equal forms comes first
     yield _submission(client, 3, 0)

@@ -67,24 +67,29 @@ task_contacts as (
 customers as (
     select
         *,
-        primary_phone is null and mobile_phone is null and alternate_phone is null and email_normalized is null and parent_id is null as has_no_way_to_reach
+        primary_phone is null and mobile_phone is null and alternate_phone is null and email_normalized is null and parent_id is null as has_no_way_to_reach,
+        case when parent_id is not null and full_name like '%:%' then trim(split_part(full_name, ':', 1)) else display_name end as payer_name
     from {{ ref('stg_quickbooks__customers') }} where {{ only_touched_records('quickbooks', 'customers') }}
 ),
 
-estimates as (
-    select * from {{ ref('stg_quickbooks__estimates') }} where {{ only_touched_records('quickbooks', 'estimates') }}
+-- whom the bill of a job is for is on the customer it belongs to, and QuickBooks names that one in the job's full name
+jobs as (
+    select record_key as job_key, trim(split_part(full_name, ':', 1)) as payer_name
+    from {{ ref('stg_quickbooks__customers') }}
+    where parent_id is not null and full_name like '%:%'
 ),
 
-invoices as (
-    select * from {{ ref('stg_quickbooks__invoices') }} where {{ only_touched_records('quickbooks', 'invoices') }}
+{%- for papers, stream in [('estimates', 'estimates'), ('invoices', 'invoices'), ('receipts', 'sales_receipts')] %}
+{{ papers }} as (
+    select papers.*, coalesce(jobs.payer_name, trim(split_part(papers.customer_name, ':', 1))) as payer_name
+    from {{ ref('stg_quickbooks__' ~ stream) }} as papers
+    left join jobs on papers.client_id || ':' || papers.customer_id = jobs.job_key
+    where {{ only_touched_records('quickbooks', stream) }}
+        or {{ only_touched_records('quickbooks', 'customers', "papers.client_id || ':' || papers.customer_id") }}
 ),
-
+{% endfor %}
 payments as (
     select * from {{ ref('stg_quickbooks__payments') }} where {{ only_touched_records('quickbooks', 'payments') }}
-),
-
-receipts as (
-    select * from {{ ref('stg_quickbooks__sales_receipts') }} where {{ only_touched_records('quickbooks', 'sales_receipts') }}
 ),
 
 refunds as (
@@ -190,18 +195,18 @@ found as (
         'phone.1': "case when phone_e164 is null then " ~ phone_in_text('primary_phone', 1) ~ " end",
         'phone.2': "case when phone_e164 is null then " ~ phone_in_text('primary_phone', 2) ~ " end",
         'phone.mobile': phone_in_text('mobile_phone', 1), 'phone.alternate': phone_in_text('alternate_phone', 1),
-        'email': 'email_normalized', 'name_address': name_and('display_name', 'street'),
+        'email': 'email_normalized', 'name_address': name_and('payer_name', 'street'),
         'name': "case when has_no_way_to_reach and full_name like '% %' then lower(full_name) end",
-    }, 'created_at', 'given_name', "case when given_name is not null then display_name end") }}
+    }, 'created_at', 'given_name', "case when given_name is not null then payer_name end") }}
     union all
-    {{ record_keys('quickbooks', 'estimates', 'estimates', {'quickbooks_customer': 'customer_id', 'name_amount': name_and('customer_name', 'total_cents')}, 'created_at') }}
+    {{ record_keys('quickbooks', 'estimates', 'estimates', {'quickbooks_customer': 'customer_id', 'name_amount': name_and('payer_name', 'total_cents')}, 'created_at') }}
     union all
     {{ record_keys('quickbooks', 'invoices', 'invoices', {'quickbooks_customer': 'customer_id', 'email': 'email_normalized',
-        'name_amount': name_and('customer_name', 'total_cents')}, 'created_at') }}
+        'name_amount': name_and('payer_name', 'total_cents')}, 'created_at') }}
     union all
     {{ record_keys('quickbooks', 'payments', 'payments', {'quickbooks_customer': 'customer_id'}, 'created_at') }}
     union all
-    {{ record_keys('quickbooks', 'sales_receipts', 'receipts', {'quickbooks_customer': 'customer_id', 'name_amount': name_and('customer_name', 'total_cents')}, 'created_at') }}
+    {{ record_keys('quickbooks', 'sales_receipts', 'receipts', {'quickbooks_customer': 'customer_id', 'name_amount': name_and('payer_name', 'total_cents')}, 'created_at') }}
     union all
     {{ record_keys('quickbooks', 'refund_receipts', 'refunds', {'quickbooks_customer': 'customer_id'}, 'created_at') }}
     union all
