@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from email.utils import format_datetime
 from typing import Any
 
 from connectors.base import Record
@@ -170,3 +171,15 @@ def customer(client: str, customer_id: str, at: datetime, name: str, **more: Any
         "MetaData": {"CreateTime": at.isoformat()},
     }
     return _landed(client, "quickbooks", "customers", customer_id, payload, at, **more)
+
+
+def text(client: str, sid: str, at: datetime, to: str, body: str, **more: Any) -> Landed:
+    payload = {
+        "sid": sid,
+        "direction": "outbound-api",
+        "to": to,
+        "from": "+15125550000",
+        "body": body,
+        "status": "delivered",
+    }
+    return _landed(client, "twilio", "messages", sid, payload | {"date_created": format_datetime(at)}, at, **more)

@@ -3692,12 +3692,15 @@ angi_leads as (
     select * from stg_angi__leads
 ),
 texts as (
-    select * from stg_twilio__messages
+    select *, case
+            when direction = 'outbound' and lower(split_part(trim(body), ' ', 1)) in ('hi', 'hello', 'hey', 'dear')
+                then nullif(split_part(lower(split_part(split_part(replace(trim(body), '!', ','), ',', 1), ' ', 2)), ' ', 1), '')
+        end as greeted_name from stg_twilio__messages
 ),
 text_events as (
-    select callbacks.*, coalesce(messages.occurred_at, callbacks.received_at) as counted_at
+    select callbacks.*, coalesce(messages.occurred_at, callbacks.received_at) as counted_at, messages.greeted_name
     from stg_twilio__message_events as callbacks
-    left join stg_twilio__messages as messages
+    left join texts as messages
         on callbacks.client_id = messages.client_id and callbacks.message_sid = messages.message_sid
 ),
 own_numbers as (
@@ -3710,7 +3713,7 @@ found as (
     when customer_name like '%,%' then nullif(split_part(trim(lower(split_part(customer_name, ',', 2))), ' ', 1), '')
     when customer_name <> upper(customer_name) and trim(customer_name) like '% %' and lower(customer_name) not like '%cell%' and lower(customer_name) not like '%call%'
         and lower(customer_name) not like '%phone%' and lower(customer_name) not like '%unknown%' then split_part(lower(trim(customer_name)), ' ', 1)
-end as caller_name,
+end as caller_name, cast(null as varchar) as greeted_name,
         cast(started_at as timestamp) as occurred_at, false as is_proxy, false as is_own, is_spam_call as is_spam, false as is_lease,
         unnest([
         {'kind': 'phone', 'value': cast(phone_e164 as varchar)},
@@ -3720,7 +3723,7 @@ end as caller_name,
     union all
     select
         'callrail:form_submissions:' || record_key as record_uid, client_id, 'callrail' as provider, 'form_submissions' as stream, record_key,
-        nullif(split_part(lower(trim(coalesce(cast(null as varchar), cast(customer_name as varchar)))), ' ', 1), '') as given_name, cast(customer_name as varchar) as full_name, cast(null as varchar) as caller_name,
+        nullif(split_part(lower(trim(coalesce(cast(null as varchar), cast(customer_name as varchar)))), ' ', 1), '') as given_name, cast(customer_name as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(submitted_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'phone', 'value': cast(phone_e164 as varchar)},
@@ -3731,7 +3734,7 @@ end as caller_name,
     union all
     select
         'callrail:text_messages:' || record_key as record_uid, client_id, 'callrail' as provider, 'text_messages' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(last_message_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'phone', 'value': cast(phone_e164 as varchar)},
@@ -3741,7 +3744,7 @@ end as caller_name,
     union all
     select
         'callrail:trackers:' || record_key as record_uid, client_id, 'callrail' as provider, 'trackers' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(created_at as timestamp) as occurred_at, false as is_proxy, true as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'phone', 'value': cast(destination_e164 as varchar)}
@@ -3750,7 +3753,7 @@ end as caller_name,
     union all
     select
         'callrail:trackers:' || record_key as record_uid, client_id, 'callrail' as provider, 'trackers' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(created_at as timestamp) as occurred_at, false as is_proxy, true as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'phone', 'value': cast(tracking_e164 as varchar)}
@@ -3759,7 +3762,7 @@ end as caller_name,
     union all
     select
         'forms:submissions:' || record_key as record_uid, client_id, 'forms' as provider, 'submissions' as stream, record_key,
-        nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(full_name as varchar)))), ' ', 1), '') as given_name, cast(full_name as varchar) as full_name, cast(null as varchar) as caller_name,
+        nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(full_name as varchar)))), ' ', 1), '') as given_name, cast(full_name as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(submitted_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'phone', 'value': cast(phone_e164 as varchar)},
@@ -3770,7 +3773,7 @@ end as caller_name,
     union all
     select
         'hubspot:contacts:' || record_key as record_uid, client_id, 'hubspot' as provider, 'contacts' as stream, record_key,
-        nullif(split_part(lower(trim(coalesce(cast(first_name as varchar), cast(contact_name as varchar)))), ' ', 1), '') as given_name, cast(contact_name as varchar) as full_name, cast(null as varchar) as caller_name,
+        nullif(split_part(lower(trim(coalesce(cast(first_name as varchar), cast(contact_name as varchar)))), ' ', 1), '') as given_name, cast(contact_name as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'hubspot_contact', 'value': cast(contact_id as varchar)},
@@ -3783,7 +3786,7 @@ end as caller_name,
     union all
     select
         'hubspot:contacts:' || record_key as record_uid, client_id, 'hubspot' as provider, 'contacts' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(received_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'hubspot_contact', 'value': cast(merged_contact_id as varchar)}
@@ -3792,7 +3795,7 @@ end as caller_name,
     union all
     select
         'hubspot:deals:' || record_key as record_uid, client_id, 'hubspot' as provider, 'deals' as stream, record_key,
-        nullif(split_part(lower(trim(coalesce(cast(null as varchar), cast(name_on_deal as varchar)))), ' ', 1), '') as given_name, cast(name_on_deal as varchar) as full_name, cast(null as varchar) as caller_name,
+        nullif(split_part(lower(trim(coalesce(cast(null as varchar), cast(name_on_deal as varchar)))), ' ', 1), '') as given_name, cast(name_on_deal as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'hubspot_deal', 'value': cast(deal_id as varchar)},
@@ -3804,7 +3807,7 @@ end as caller_name,
     union all
     select
         'hubspot:deal_contacts:' || record_key as record_uid, client_id, 'hubspot' as provider, 'deal_contacts' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(received_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'hubspot_deal', 'value': cast(deal_id as varchar)},
@@ -3814,7 +3817,7 @@ end as caller_name,
     union all
     select
         'hubspot:tasks:' || record_key as record_uid, client_id, 'hubspot' as provider, 'tasks' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'hubspot_task', 'value': cast(task_id as varchar)}
@@ -3823,7 +3826,7 @@ end as caller_name,
     union all
     select
         'hubspot:task_contacts:' || record_key as record_uid, client_id, 'hubspot' as provider, 'task_contacts' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(received_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'hubspot_task', 'value': cast(task_id as varchar)},
@@ -3833,7 +3836,7 @@ end as caller_name,
     union all
     select
         'quickbooks:customers:' || record_key as record_uid, client_id, 'quickbooks' as provider, 'customers' as stream, record_key,
-        nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(case when given_name is not null then payer_name end as varchar)))), ' ', 1), '') as given_name, cast(case when given_name is not null then payer_name end as varchar) as full_name, cast(null as varchar) as caller_name,
+        nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(case when given_name is not null then payer_name end as varchar)))), ' ', 1), '') as given_name, cast(case when given_name is not null then payer_name end as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)},
@@ -3851,7 +3854,7 @@ end as caller_name,
     union all
     select
         'quickbooks:estimates:' || record_key as record_uid, client_id, 'quickbooks' as provider, 'estimates' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)},
@@ -3861,7 +3864,7 @@ end as caller_name,
     union all
     select
         'quickbooks:invoices:' || record_key as record_uid, client_id, 'quickbooks' as provider, 'invoices' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)},
@@ -3872,7 +3875,7 @@ end as caller_name,
     union all
     select
         'quickbooks:payments:' || record_key as record_uid, client_id, 'quickbooks' as provider, 'payments' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)}
@@ -3881,7 +3884,7 @@ end as caller_name,
     union all
     select
         'quickbooks:sales_receipts:' || record_key as record_uid, client_id, 'quickbooks' as provider, 'sales_receipts' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)},
@@ -3891,7 +3894,7 @@ end as caller_name,
     union all
     select
         'quickbooks:refund_receipts:' || record_key as record_uid, client_id, 'quickbooks' as provider, 'refund_receipts' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)}
@@ -3900,7 +3903,7 @@ end as caller_name,
     union all
     select
         'quickbooks:credit_memos:' || record_key as record_uid, client_id, 'quickbooks' as provider, 'credit_memos' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)}
@@ -3909,7 +3912,7 @@ end as caller_name,
     union all
     select
         'thumbtack:leads:' || record_key as record_uid, client_id, 'thumbtack' as provider, 'leads' as stream, record_key,
-        nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(full_name as varchar)))), ' ', 1), '') as given_name, cast(full_name as varchar) as full_name, cast(null as varchar) as caller_name,
+        nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(full_name as varchar)))), ' ', 1), '') as given_name, cast(full_name as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(created_at as timestamp) as occurred_at, null::boolean as is_proxy, false as is_own, false as is_spam, true as is_lease,
         unnest([
         {'kind': 'thumbtack_lead', 'value': cast(lead_id as varchar)},
@@ -3922,7 +3925,7 @@ end as caller_name,
     union all
     select
         'thumbtack:lead_updates:' || record_key as record_uid, client_id, 'thumbtack' as provider, 'lead_updates' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(occurred_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'thumbtack_lead', 'value': cast(lead_id as varchar)}
@@ -3931,7 +3934,7 @@ end as caller_name,
     union all
     select
         'thumbtack:messages:' || record_key as record_uid, client_id, 'thumbtack' as provider, 'messages' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(sent_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'thumbtack_lead', 'value': cast(lead_id as varchar)},
@@ -3941,7 +3944,7 @@ end as caller_name,
     union all
     select
         'thumbtack:reviews:' || record_key as record_uid, client_id, 'thumbtack' as provider, 'reviews' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'thumbtack_lead', 'value': cast(lead_id as varchar)}
@@ -3950,7 +3953,7 @@ end as caller_name,
     union all
     select
         'angi:leads:' || record_key as record_uid, client_id, 'angi' as provider, 'leads' as stream, record_key,
-        nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(full_name as varchar)))), ' ', 1), '') as given_name, cast(full_name as varchar) as full_name, cast(null as varchar) as caller_name,
+        nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(full_name as varchar)))), ' ', 1), '') as given_name, cast(full_name as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(coalesce(created_at, occurred_at, received_at) as timestamp) as occurred_at, coalesce(phone_kind <> 'real', false) as is_proxy, false as is_own, false as is_spam, true as is_lease,
         unnest([
         {'kind': 'angi_request', 'value': cast(coalesce(request_group_id, lead_id) as varchar)},
@@ -3964,7 +3967,7 @@ end as caller_name,
     union all
     select
         'angi:leads:' || record_key as record_uid, client_id, 'angi' as provider, 'leads' as stream, record_key,
-        nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(full_name as varchar)))), ' ', 1), '') as given_name, cast(full_name as varchar) as full_name, cast(null as varchar) as caller_name,
+        nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(full_name as varchar)))), ' ', 1), '') as given_name, cast(full_name as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(coalesce(created_at, occurred_at, received_at) as timestamp) as occurred_at, coalesce(secondary_phone_kind <> 'real', false) as is_proxy, false as is_own, false as is_spam, true as is_lease,
         unnest([
         {'kind': 'phone', 'value': cast(secondary_phone_e164 as varchar)}
@@ -3973,7 +3976,7 @@ end as caller_name,
     union all
     select
         'twilio:messages:' || record_key as record_uid, client_id, 'twilio' as provider, 'messages' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(greeted_name as varchar) as greeted_name,
         cast(occurred_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'phone', 'value': cast(phone_e164 as varchar)},
@@ -3983,7 +3986,7 @@ end as caller_name,
     union all
     select
         'twilio:message_events:' || record_key as record_uid, client_id, 'twilio' as provider, 'message_events' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(greeted_name as varchar) as greeted_name,
         cast(counted_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'phone', 'value': cast(phone_e164 as varchar)},
@@ -3993,7 +3996,7 @@ end as caller_name,
     union all
     select
         'twilio:phone_numbers:' || record_key as record_uid, client_id, 'twilio' as provider, 'phone_numbers' as stream, record_key,
-        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name,
+        cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(created_at as timestamp) as occurred_at, false as is_proxy, true as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'phone', 'value': cast(phone_e164 as varchar)}
@@ -4003,7 +4006,7 @@ end as caller_name,
 select
     record_uid, client_id || '|' || key.kind || ':' || key.value as identity_key,
     any_value(client_id) as client_id, any_value(provider) as provider, any_value(stream) as stream, any_value(record_key) as record_key,
-    any_value(key.kind) as key_kind, any_value(key.value) as key_value, min(given_name) as given_name, min(full_name) as full_name, min(caller_name) as caller_name,
+    any_value(key.kind) as key_kind, any_value(key.value) as key_value, min(given_name) as given_name, min(full_name) as full_name, min(caller_name) as caller_name, min(greeted_name) as greeted_name,
     min(occurred_at) as occurred_at,
     case when any_value(key.kind) <> 'phone' then false when bool_or(is_proxy) then true when count(is_proxy) = count(*) then false end as is_proxy, bool_or(is_own) as is_own, bool_or(is_spam) as is_spam, bool_or(is_lease) as is_lease
 from found
@@ -4178,7 +4181,7 @@ with members as (
 ),
 held as (
     select
-        held.record_uid, held.client_id, held.provider, held.stream, held.occurred_at, held.identity_key, held.given_name, held.full_name,
+        held.record_uid, held.client_id, held.provider, held.stream, held.occurred_at, held.identity_key, held.given_name, held.greeted_name, held.full_name,
         held.is_lease, members.cluster_id, keys.key_kind, keys.key_value, keys.key_class
     from record_keys as held
     inner join key_classes_of as keys on held.identity_key = keys.identity_key
@@ -4274,7 +4277,7 @@ ruled as (
         lent.lease_uid,
         same_service.meeting
     from held
-    left join spellings on held.identity_key = spellings.identity_key and held.given_name = spellings.given_name
+    left join spellings on held.identity_key = spellings.identity_key and coalesce(held.given_name, held.greeted_name) = spellings.given_name
     left join lent on held.record_uid = lent.record_uid and held.identity_key = lent.identity_key
     left join same_service on held.record_uid = same_service.record_uid and held.identity_key = same_service.identity_key
 ),
@@ -4427,7 +4430,7 @@ nearest as (
     where place = 1
         and seconds_apart <= 14 * 86400
         and coalesce(
-            next_seconds_apart > 3 * 86400 and next_seconds_apart > 2 * seconds_apart, true
+            next_seconds_apart > 3 * 86400 and next_seconds_apart > 3 * seconds_apart, true
         )
 ),
 placed as (

@@ -1,8 +1,8 @@
 {# Identifiers of the records of one stream, one row each, as `client|kind:value`.
    keys: {kind: expression}; `given` and `full` are names as typed by somebody who knew, `screen` is what the phone network showed;
-   `at` says when.
+   `greeted` whom a text of ours is for; `at` says when.
    Flags: `is_proxy` (the marketplace lends this phone; null when it does not say), `is_own` (the client's own line), `is_spam`. #}
-{% macro record_keys(provider, stream, relation, keys, at, given='null', full='null', is_proxy='false', is_own='false', is_spam='false', lends='false', screen='null') %}
+{% macro record_keys(provider, stream, relation, keys, at, given='null', full='null', is_proxy='false', is_own='false', is_spam='false', lends='false', screen='null', greeted='null') %}
 {%- for kind, expression in keys.items() %}
 select
     '{{ provider }}:{{ stream }}:' || record_key as record_uid,
@@ -16,6 +16,7 @@ select
     {{ given_name(given, full) }} as given_name,
     cast({{ full if full != 'null' else given }} as {{ text_type() }}) as full_name,
     {{ caller_name(screen) }} as caller_name,
+    cast({{ greeted }} as {{ text_type() }}) as greeted_name,
     cast({{ at }} as timestamp) as occurred_at,
     {{ is_proxy if kind.startswith('phone') else 'false' }} as is_proxy,
     {{ is_own }} as is_own,
@@ -45,6 +46,14 @@ case
         and lower({{ screen }}) not like '%phone%' and lower({{ screen }}) not like '%unknown%' then split_part(lower(trim({{ screen }})), ' ', 1)
 end
 {%- endif -%}
+{%- endmacro %}
+
+{# Whom a text of ours (columns `direction`, `body`) greets by first name: "Hi Ana, …". Of "Hi there, …" it gives a word that is nobody's name. #}
+{% macro greeted_name() -%}
+case
+    when direction = 'outbound' and lower(split_part(trim(body), ' ', 1)) in ('hi', 'hello', 'hey', 'dear')
+        then nullif(split_part(lower(split_part(split_part(replace(trim(body), '!', ','), ',', 1), ' ', 2)), ' ', 1), '')
+end
 {%- endmacro %}
 
 {# Two names for the same thing on two systems: full name and street, or full name and amount to the cent. Null unless both are there

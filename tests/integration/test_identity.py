@@ -20,6 +20,7 @@ from tests.records import (
     deal_contact,
     decision,
     form,
+    text,
     thumbtack_lead,
     tracker,
 )
@@ -42,6 +43,15 @@ def _stories() -> list[Landed]:
         call("home", "C1", T0 + HOUR, "+15125552102"),
         call("home", "C2", T0 + 40 * DAY + HOUR, "+15125552102"),
         call("home", "C3", T0 + 20 * DAY, "+15125552102"),
+        # a text of ours that greets one of them is hers, whoever was in touch; a name that nobody else wrote down tells nothing
+        contact("greeted", "1", T0, first="Maria", last="Diaz", phone="5125552123", email="maria@mail.example"),
+        contact("greeted", "2", T0, first="Jose", last="Diaz", phone="5125552123", email="jose@mail.example"),
+        text("greeted", "T1", T0 + 3 * DAY, "+15125552123", "Hi Maria, did you have a chance to look at our quote?"),
+        text("greeted", "T2", T0 + 90 * DAY, "+15125552123", "Hey there! Still interested?"),
+        # nor does it make a phone a shared one
+        call("nickname", "C1", T0, "+15125552124"),
+        contact("nickname", "1", T0 + HOUR, first="Robert", last="Diaz", phone="5125552124"),
+        text("nickname", "T1", T0 + 2 * HOUR, "+15125552124", "Hi Bob, see you tomorrow."),
         # the same, but what the caller's screen shows is the only sign of the second person
         contact("screen", "1", T0 + 80 * DAY, first="Paul", last="Moran", phone="5125552103"),
         call("screen", "C1", T0, "+15125552103", name="HOLLOWAY,COLIN"),
@@ -171,6 +181,13 @@ def test_a_shared_phone_never_joins_two_people_and_a_nameless_call_goes_to_the_o
     assert persons(warehouse, "home") == [{"calls:C1", "contacts:1"}, {"calls:C2", "contacts:2"}, {"calls:C3"}]
     assert "only this person was in touch around that time" in because(warehouse, "home", "C1")
     assert "nobody known, or more than one" in because(warehouse, "home", "C3")
+
+
+def test_a_text_is_for_whom_it_greets_if_somebody_else_wrote_that_name_down(
+    warehouse: duckdb.DuckDBPyConnection,
+) -> None:
+    assert persons(warehouse, "greeted") == [{"contacts:1", "messages:T1"}, {"contacts:2"}, {"messages:T2"}]
+    assert persons(warehouse, "nickname") == [{"calls:C1", "contacts:1", "messages:T1"}]
 
 
 def test_a_name_on_the_callers_screen_is_enough_to_see_that_a_phone_is_shared(

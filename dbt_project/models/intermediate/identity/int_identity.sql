@@ -61,7 +61,7 @@ nearest as (
     where place = 1
         and seconds_apart <= {{ var('same_household_days') }} * 86400
         and coalesce(
-            next_seconds_apart > {{ var('other_household_days') }} * 86400 and next_seconds_apart > 2 * seconds_apart, true
+            next_seconds_apart > {{ var('other_household_days') }} * 86400 and next_seconds_apart > 3 * seconds_apart, true
         )
 ),
 

@@ -129,14 +129,16 @@ angi_imported as (
 ),
 
 texts as (
-    select * from {{ ref('stg_twilio__messages') }} where {{ only_touched_records('twilio', 'messages') }}
+    select *, {{ greeted_name() }} as greeted_name
+    from {{ ref('stg_twilio__messages') }} where {{ only_touched_records('twilio', 'messages') }}
 ),
 
 text_events as (
-    select callbacks.*, coalesce(messages.occurred_at, callbacks.received_at) as counted_at
+    select callbacks.*, coalesce(messages.occurred_at, callbacks.received_at) as counted_at, messages.greeted_name
     from {{ ref('stg_twilio__message_events') }} as callbacks
     left join (
-        select client_id, message_sid, occurred_at from {{ ref('stg_twilio__messages') }}
+        select client_id, message_sid, occurred_at, {{ greeted_name() }} as greeted_name
+        from {{ ref('stg_twilio__messages') }}
         where {{ only_sharing('message_sid', [(ref('stg_twilio__message_events'), 'twilio', 'message_events')]) }}
     ) as messages
         on callbacks.client_id = messages.client_id and callbacks.message_sid = messages.message_sid
@@ -234,9 +236,9 @@ found as (
     {{ record_keys('angi', 'imported_leads', 'angi_imported', {'angi_lead': 'coalesce(lead_id, record_id)', 'phone': 'phone_e164', 'email': 'email_normalized'},
         'created_at', full='full_name', is_proxy='null', lends='true') }}
     union all
-    {{ record_keys('twilio', 'messages', 'texts', {'phone': 'phone_e164', 'twilio_message': "case when phone_e164 is null then message_sid end"}, 'occurred_at') }}
+    {{ record_keys('twilio', 'messages', 'texts', {'phone': 'phone_e164', 'twilio_message': "case when phone_e164 is null then message_sid end"}, 'occurred_at', greeted='greeted_name') }}
     union all
-    {{ record_keys('twilio', 'message_events', 'text_events', {'phone': 'phone_e164', 'twilio_message': "case when phone_e164 is null then message_sid end"}, 'counted_at') }}
+    {{ record_keys('twilio', 'message_events', 'text_events', {'phone': 'phone_e164', 'twilio_message': "case when phone_e164 is null then message_sid end"}, 'counted_at', greeted='greeted_name') }}
     union all
     {{ record_keys('mail', 'events', 'mails', {'email': 'email_normalized', 'mail_event': "case when email_normalized is null then record_id end"}, 'occurred_at') }}
     union all
@@ -245,14 +247,14 @@ found as (
     select
         'leadtrail:outputs:' || record_key, client_id, 'leadtrail', 'outputs', record_key,
         client_id || '|' || identifier, split_part(identifier, ':', 1), substr(identifier, length(split_part(identifier, ':', 1)) + 2),
-        nullif(split_part(lower(trim(given_name)), ' ', 1), ''), cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), created_at, false, false, false, false
+        nullif(split_part(lower(trim(given_name)), ' ', 1), ''), cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), created_at, false, false, false, false
     from outputs
     {%- for side in ['a', 'b'] %}
     union all
     select
         'leadtrail:identity_decisions:' || record_key, client_id, 'leadtrail', 'identity_decisions', record_key,
         client_id || '|' || key_{{ side }}, split_part(key_{{ side }}, ':', 1), substr(key_{{ side }}, length(split_part(key_{{ side }}, ':', 1)) + 2),
-        cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), decided_at, false, false, false, false
+        cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), decided_at, false, false, false, false
     from decisions
     {%- endfor %}
 ),
@@ -260,7 +262,8 @@ found as (
 distinct_keys as (
     select
         record_uid, min(client_id) as client_id, min(provider) as provider, min(stream) as stream, min(record_key) as record_key,
-        identity_key, min(key_kind) as key_kind, min(key_value) as key_value, min(given_name) as given_name, min(full_name) as full_name, min(caller_name) as caller_name, min(occurred_at) as occurred_at,
+        identity_key, min(key_kind) as key_kind, min(key_value) as key_value, min(given_name) as given_name, min(full_name) as full_name, min(caller_name) as caller_name,
+        min(greeted_name) as greeted_name, min(occurred_at) as occurred_at,
         case when max(case when is_proxy then 1 else 0 end) = 1 then true when count(is_proxy) = count(*) then false end as is_proxy,
         max(case when is_own then 1 else 0 end) = 1 as is_own,
         max(case when is_spam then 1 else 0 end) = 1 as is_spam,

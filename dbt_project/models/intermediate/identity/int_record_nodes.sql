@@ -9,7 +9,7 @@ with members as (
 
 held as (
     select
-        held.record_uid, held.client_id, held.provider, held.stream, held.occurred_at, held.identity_key, held.given_name, held.full_name,
+        held.record_uid, held.client_id, held.provider, held.stream, held.occurred_at, held.identity_key, held.given_name, held.greeted_name, held.full_name,
         held.is_lease, members.cluster_id, keys.key_kind, keys.key_value, keys.key_class
     from {{ ref('int_record_keys') }} as held
     inner join {{ ref('int_keys') }} as keys on held.identity_key = keys.identity_key
@@ -164,7 +164,7 @@ ruled as (
         lent.lease_uid,
         same_service.meeting
     from held
-    left join spellings on held.identity_key = spellings.identity_key and held.given_name = spellings.given_name
+    left join spellings on held.identity_key = spellings.identity_key and coalesce(held.given_name, held.greeted_name) = spellings.given_name
     left join lent on held.record_uid = lent.record_uid and held.identity_key = lent.identity_key
     left join same_service on held.record_uid = same_service.record_uid and held.identity_key = same_service.identity_key
     left join set_aside on held.identity_key = set_aside.identity_key
