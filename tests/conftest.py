@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,15 +18,48 @@ from connectors.http import Clock, Http
 from connectors.sandbox.facts import Town
 from connectors.sandbox.provider import SandboxProvider, World
 from connectors.sandbox.server import Sandbox
+from pipeline import warehouse
+from pipeline.settings import Settings
 
 NOW = datetime(2026, 3, 2, 17, 0, tzinfo=UTC)
 LONG_FIRST = ("faults", "e2e", "integration", "contract", "unit")
+MAKES_THE_HOME = "test_run.py"  # that all end-to-end tests read: who comes while it is made would wait
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes begins first, so that two workers end together."""
-    items.sort(key=lambda item: LONG_FIRST.index(item.path.parent.name) if item.path.parent.name in LONG_FIRST else 0)
+    """What takes minutes begins first, so that two workers end together; what others need, before them."""
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.parent.name
+        return -1 if item.path.name == MAKES_THE_HOME else LONG_FIRST.index(folder) if folder in LONG_FIRST else 0
+
+    items.sort(key=place)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_parse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """dbt parses the project once for a worker, not for each of a hundred homes: it sees every home at one path, so that what it
+    kept of the last home's parse holds for the next. (It parses anew whenever the path of its database has changed.)"""
+    seen, kept = tmp_path_factory.mktemp("seen") / "home", tmp_path_factory.mktemp("kept") / "partial_parse.msgpack"
+    environment_of = warehouse.dbt_environment
+    last: list[Settings] = []
+
+    def environment(settings: Settings) -> dict[str, str]:
+        if last and (parsed := last[0].dbt_target / kept.name).exists():
+            shutil.copy(parsed, kept)
+        last[:] = [settings]
+        mine = settings.dbt_target / kept.name
+        if kept.exists() and not mine.exists():
+            mine.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(kept, mine)
+        seen.unlink(missing_ok=True)
+        seen.symlink_to(settings.home)
+        return {**environment_of(settings), "LEADTRAIL_HOME": str(seen)}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(warehouse, "dbt_environment", environment)
+        yield
 
 
 class FakeClock(Clock):

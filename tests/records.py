@@ -160,7 +160,7 @@ def decision(client: str, decision_id: str, at: datetime, what: str, key_a: str,
     return _landed(client, "leadtrail", "identity_decisions", decision_id, payload, at, **more)
 
 
-def customer(client: str, customer_id: str, at: datetime, name: str, **more: Any) -> Landed:
+def customer(client: str, customer_id: str, at: datetime, name: str, *, phone: str = "", **more: Any) -> Landed:
     given, family = name.split()
     payload = {
         "Id": customer_id,
@@ -168,6 +168,7 @@ def customer(client: str, customer_id: str, at: datetime, name: str, **more: Any
         "FullyQualifiedName": name,
         "GivenName": given,
         "FamilyName": family,
+        **({"PrimaryPhone": {"FreeFormNumber": phone}} if phone else {}),
         "MetaData": {"CreateTime": at.isoformat()},
     }
     return _landed(client, "quickbooks", "customers", customer_id, payload, at, **more)

@@ -3644,7 +3644,8 @@ customers as (
     select
         *,
         primary_phone is null and mobile_phone is null and alternate_phone is null and email_normalized is null and parent_id is null as has_no_way_to_reach,
-        case when parent_id is not null and full_name like '%:%' then trim(split_part(full_name, ':', 1)) else display_name end as payer_name
+        case when parent_id is not null and full_name like '%:%' then trim(split_part(full_name, ':', 1)) else display_name end as payer_name,
+        case when parent_id is null and family_name is not null then given_name || ' ' || family_name end as person_name
     from stg_quickbooks__customers
 ),
 jobs as (
@@ -3836,7 +3837,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     union all
     select
         'quickbooks:customers:' || record_key as record_uid, client_id, 'quickbooks' as provider, 'customers' as stream, record_key,
-        nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(case when given_name is not null then payer_name end as varchar)))), ' ', 1), '') as given_name, cast(case when given_name is not null then payer_name end as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
+        nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(person_name as varchar)))), ' ', 1), '') as given_name, cast(person_name as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
         cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)},
@@ -3850,6 +3851,13 @@ end as caller_name, cast(null as varchar) as greeted_name,
         {'kind': 'name_address', 'value': cast(case when trim(payer_name) like '% %' and street is not null then lower(trim(payer_name)) || '/' || lower(trim(cast(street as varchar))) end as varchar)},
         {'kind': 'name', 'value': cast(case when has_no_way_to_reach and full_name like '% %' then lower(full_name) end as varchar)}
         ]) as key
+    from customers
+    union all
+    select
+        'quickbooks:customers:' || record_key as record_uid, client_id, 'quickbooks' as provider, 'customers' as stream, record_key,
+        nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(person_name as varchar)))), ' ', 1), '') as given_name, cast(person_name as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
+        cast(null as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        unnest([{'kind': 'name', 'value': case when not has_no_way_to_reach then lower(person_name) end}]) as key
     from customers
     union all
     select
@@ -4037,14 +4045,22 @@ counted_names as (
     where longer_names.identity_key is null
     group by names.identity_key
 ),
+showings as (
+    select
+        identity_key, is_lease, is_proxy, lower(trim(coalesce(full_name, given_name))) as name,
+        not is_lease and provider <> 'leadtrail' and given_name is not null as is_written_down,
+        stream not in ('contacts', 'customers') or occurred_at < min(occurred_at) filter (is_lease) over (partition by identity_key) as is_no_copy
+    from held
+    where key_kind = 'phone'
+),
 lends as (
     select
         identity_key,
-        count(distinct given_name) filter (is_lease) as lent_to,
-        bool_or(is_lease and is_proxy is null)
-            and not bool_or(case when is_lease then coalesce(not is_proxy, false) else given_name is not null and provider <> 'leadtrail' end) as may_be_lent
-    from held
-    where key_kind = 'phone'
+        count(distinct name) filter (is_lease) as lent_to,
+        bool_or(is_lease and is_proxy is null) and not bool_or(coalesce(is_lease and not is_proxy, false)) as is_nobodys_word,
+        bool_or(is_written_down) as is_written_down,
+        bool_or(coalesce(is_written_down and is_no_copy, false)) as is_known
+    from showings
     group by identity_key
 ),
 evidence as (
@@ -4084,7 +4100,8 @@ judged as (
         evidence.*,
         coalesce(counted_names.names, 0) as names,
         coalesce(lends.lent_to, 0) as lent_to,
-        coalesce(lends.may_be_lent, false) as may_be_lent,
+        coalesce(lends.is_nobodys_word and not lends.is_written_down, false) as may_be_lent,
+        coalesce(lends.is_nobodys_word and lends.is_written_down and not lends.is_known, false) as may_be_copied,
         coalesce(evidence.customers = 1 and ((evidence.contacts = 1 and evidence.deals <= 1) or (evidence.contacts = 0 and evidence.deals = 1))
             and abs(cast(floor(epoch(evidence.customer_at)) as bigint) - cast(floor(epoch(evidence.contact_at)) as bigint)) <= 30 * 86400, false) as is_name_of_one,
         seeded.class as seeded_class,
@@ -4117,6 +4134,7 @@ final as (
             when names > 1 then 'household'
             else 'direct'
         end as key_class,
+        may_be_copied,
         case
             when seeded_class is not null then 'Somebody entered it in key_classes: ' || coalesce(seeded_why, 'no reason given') || '.'
             when key_kind = 'name' and not is_name_of_one then 'A name alone proves nothing.'
@@ -4182,7 +4200,7 @@ with members as (
 held as (
     select
         held.record_uid, held.client_id, held.provider, held.stream, held.occurred_at, held.identity_key, held.given_name, held.greeted_name, held.full_name,
-        held.is_lease, members.cluster_id, keys.key_kind, keys.key_value, keys.key_class
+        held.is_lease, members.cluster_id, keys.key_kind, keys.key_value, keys.key_class, keys.may_be_copied
     from record_keys as held
     inner join key_classes_of as keys on held.identity_key = keys.identity_key
     inner join members on held.identity_key = members.node
@@ -4206,7 +4224,7 @@ leased as (
             rows between unbounded preceding and current row
         ) as lease
     from held
-    where key_class = 'masked_marketplace'
+    where key_class = 'masked_marketplace' or may_be_copied
 ),
 lent as (
     select
@@ -4218,11 +4236,14 @@ lent as (
     from leased
 ),
 namesakes as (
-    select cluster_id, lower(trim(full_name)) as full_name
-    from held
-    where stream = 'contacts' and full_name is not null
-    group by cluster_id, lower(trim(full_name))
-    having count(distinct record_uid) > 1
+    select distinct cluster_id, full_name
+    from (
+        select cluster_id, lower(trim(full_name)) as full_name
+        from held
+        where stream in ('contacts', 'customers') and full_name is not null
+        group by cluster_id, lower(trim(full_name)), stream
+        having count(distinct record_uid) > 1
+    )
 ),
 spaced as (
     select
@@ -4258,6 +4279,7 @@ ruled as (
     select
         held.*,
         case
+            when held.key_class in ('household', 'direct') and held.may_be_copied and lent.lease_uid is null and held.given_name is null then 'copied_later'
             when held.key_class = 'household' and spellings.name_on_key is not null then 'shared_with_name'
             when held.key_class = 'household' then 'shared_without_name'
             when held.key_class = 'masked_marketplace' and held.is_lease then 'lease'
@@ -4316,13 +4338,14 @@ told as (
             when 'name_amount' then 'Same full name and the same amount to the cent: ' || key_value || '.'
             when 'name' then 'The only contact and the only customer of this name, entered within a month; the customer has no phone or email: ' || key_value || '.'
             when 'name_service' then 'Same full name and service within two days: ' || key_value || '.'
-            when 'name_service_apart' then 'Same full name and service as others, but not one of each at one time, or two contacts have this name: ' || key_value || '.'
+            when 'name_service_apart' then 'Same full name and service as others, but not one of each at one time, or two contacts or customers have this name: ' || key_value || '.'
             when 'shared_with_name' then key_value || ' is shared; the first name "' || name_on_key || '" tells whose record it is.'
             when 'shared_without_name' then key_value || ' is shared and no name is given, so it does not tell by itself.'
             when 'lease' then 'The marketplace lent ' || key_value || ' to this lead.'
             when 'lent' then key_value || ' was lent to this marketplace lead at that time.'
             when 'lent_to_nobody' then key_value || ' is a marketplace''s number, lent to nobody we know at that time.'
             when 'lent_long_ago' then key_value || ' is a marketplace''s number; its last lead is too long ago.'
+            when 'copied_later' then key_value || ' came later with a marketplace''s lead and may be its number: whose it was before, nobody wrote down.'
             when 'lent_to_another' then key_value || ' is a marketplace''s number, lent to somebody of another name at that time.'
             when 'spam' then key_value || ' is a nuisance caller.'
             when 'decided' then 'Somebody decided that these are one person.'

@@ -69,13 +69,22 @@ def _stories() -> list[Landed]:
         # its mail address is the customer's own all the same
         angi_lead("mail", "A1", T0, name="Ana Lopez", phone="5125552114", masked=True, email="ana@mail.example"),
         form("mail", "F1", T0 + 200 * DAY, name="Ana Lopez", email="ana@mail.example"),
-        # Thumbtack does not say whose the number is: shown once, called by anybody much later; and written down by staff as well
+        # Thumbtack does not say whose the number is: shown once, called by anybody much later; in the CRM before
+        # the lead; or copied there from it, which says nothing of who called before
         thumbtack_lead("once", "L1", T0, name="Ana Lopez", phone="5125552115"),
         call("once", "C1", T0 + HOUR, "+15125552115"),
         call("once", "C2", T0 + 180 * DAY, "+15125552115"),
         thumbtack_lead("once", "L2", T0, name="Rosa Cruz", phone="5125552116"),
-        contact("once", "2", T0 + HOUR, first="Rosa", last="Cruz", phone="5125552116"),
+        contact("once", "2", T0 - DAY, first="Rosa", last="Cruz", phone="5125552116"),
         call("once", "C3", T0 + 180 * DAY, "+15125552116"),
+        thumbtack_lead("once", "L3", T0, name="Eve Stone", phone="5125552125"),
+        contact("once", "3", T0 + HOUR, first="Eve", last="Stone", phone="5125552125"),
+        call("once", "C4", T0 - 30 * DAY, "+15125552125"),
+        call("once", "C5", T0 + 30 * DAY, "+15125552125"),
+        # two of one first name
+        thumbtack_lead("once", "L4", T0, name="Mia Cole", phone="5125552126"),
+        thumbtack_lead("once", "L5", T0 + 60 * DAY, name="Mia Ford", phone="5125552126"),
+        contact("once", "5", T0 - DAY, first="Mia", last="Cole", phone="5125552126"),
         # a lead and a deal of one name and service are one person's, unless two contacts have the name
         thumbtack_lead("namesake", "L1", T0, name="Ana Lopez", phone="5125552117"),
         deal("namesake", "1", T0 + DAY, "Ana Lopez - Roof repair"),
@@ -84,6 +93,14 @@ def _stories() -> list[Landed]:
         contact("namesake", "3", T0, first="Chad", last="Snyder", phone="5125552119"),
         deal("namesake", "3", T0 + DAY, "Chad Snyder - Roof repair"),
         deal_contact("namesake", "3", "3", T0 + DAY),
+        # as two customers may have it
+        thumbtack_lead("namesake", "L4", T0, name="Dawn Hill", phone="5125552127"),
+        deal("namesake", "4", T0 + DAY, "Dawn Hill - Roof repair"),
+        form("namesake", "F4", T0 - DAY, name="Dawn Hill", phone="5125552127"),
+        customer("namesake", "4", T0 + 2 * DAY, "Dawn Hill", phone="5125552127"),
+        contact("namesake", "5", T0, first="Dawn", phone="5125552128"),
+        deal_contact("namesake", "4", "5", T0 + DAY),
+        customer("namesake", "5", T0 + 2 * DAY, "Dawn Hill", phone="5125552128"),
         # a customer without phone or email is the only contact's of that name; two deals of the name may be two people's, even if
         # one contact is written without a last name
         contact("books", "1", T0, first="Eve", last="Stone", phone="5125552120"),
@@ -95,6 +112,10 @@ def _stories() -> list[Landed]:
         contact("books", "3", T0 + 20 * DAY, first="Alan", last="Bishop", phone="5125552122"),
         deal("books", "3", T0 + 20 * DAY, "Alan Bishop - Gutters"),
         deal_contact("books", "3", "3", T0 + 20 * DAY),
+        # nor the only contact's, if another customer has the name
+        contact("ledger", "1", T0, first="Eve", last="Stone", phone="5125552129"),
+        customer("ledger", "1", T0 + 5 * DAY, "Eve Stone"),
+        customer("ledger", "2", T0 + 9 * DAY, "Eve Stone", phone="5125552129"),
         # the client's own tracking number as caller: a forwarded call
         tracker("forward", "T1", T0, "+15125552106"),
         call("forward", "C1", T0, "+15125552106"),
@@ -214,34 +235,44 @@ def test_the_mail_address_of_a_lead_with_a_lent_number_is_the_persons_own(wareho
     assert persons(warehouse, "mail") == [{"leads:A1", "form_submissions:F1"}]
 
 
-def test_a_number_that_a_marketplace_does_not_vouch_for_is_its_leads_for_some_days_unless_somebody_else_wrote_it_down(
+def test_a_number_that_a_marketplace_does_not_vouch_for_is_its_leads_for_some_days_unless_it_was_known_before(
     warehouse: duckdb.DuckDBPyConnection,
 ) -> None:
     assert persons(warehouse, "once") == [
         {"leads:L1", "calls:C1"},
         {"calls:C2"},
         {"leads:L2", "contacts:2", "calls:C3"},
+        {"calls:C4"},
+        {"leads:L3", "contacts:3", "calls:C5"},
+        {"contacts:5"},
+        {"leads:L4"},
+        {"leads:L5"},
     ]
 
 
-def test_a_name_that_two_contacts_have_joins_no_lead_with_a_deal(warehouse: duckdb.DuckDBPyConnection) -> None:
+def test_a_name_that_two_contacts_or_customers_have_joins_no_lead_with_a_deal(
+    warehouse: duckdb.DuckDBPyConnection,
+) -> None:
     assert persons(warehouse, "namesake") == [
-        {"contacts:2", "leads:L2"}, {"contacts:3", "deals:3", "deal_contacts:3"}, {"deals:1", "leads:L1"},
+        {"contacts:2", "leads:L2"}, {"contacts:3", "deals:3", "deal_contacts:3"},
+        {"contacts:5", "customers:5", "deals:4", "deal_contacts:4"}, {"customers:4", "form_submissions:F4", "leads:L4"},
+        {"deals:1", "leads:L1"},
     ]  # fmt: skip
     said = warehouse.execute(
         "select because from intermediate.int_record_nodes where record_uid = ? and key_kind = 'name_service'",
         ["hubspot:deals:namesake:3"],
     ).fetchall()
-    assert "two contacts have this name" in said[0][0]
+    assert "two contacts or customers have this name" in said[0][0]
 
 
-def test_a_customer_without_phone_and_email_is_the_only_contacts_of_that_name_unless_two_deals_have_it(
+def test_a_customer_without_phone_and_email_is_the_only_contacts_of_that_name_unless_two_deals_or_customers_have_it(
     warehouse: duckdb.DuckDBPyConnection,
 ) -> None:
     assert persons(warehouse, "books") == [
         {"contacts:1", "customers:1"}, {"contacts:2", "deals:2", "deal_contacts:2"},
         {"contacts:3", "deals:3", "deal_contacts:3"}, {"customers:2"},
     ]  # fmt: skip
+    assert persons(warehouse, "ledger") == [{"contacts:1", "customers:2"}, {"customers:1"}]
 
 
 def test_a_thousand_people_behind_fifty_lent_numbers_are_a_thousand_people(

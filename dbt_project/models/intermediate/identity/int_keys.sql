@@ -30,19 +30,26 @@ counted_names as (
 ),
 
 -- marketplace leads that showed one number under different names: the marketplace lends it. One that does not say whose its numbers are may
--- lend it though we saw it once: it is the customer's own if a marketplace says so, or somebody else wrote it down beside a name
+-- lend it though we saw it once: it is the customer's own if a marketplace says so, or somebody else wrote it down beside a name. Was that in
+-- the CRM or the books after the lead came, they may have copied it: then it says nothing of who called before.
+showings as (
+    select
+        identity_key, is_lease, is_proxy,
+        lower(trim(coalesce(full_name, given_name))) as name,
+        not is_lease and provider <> 'leadtrail' and given_name is not null as is_written_down,
+        stream not in ('contacts', 'customers') or occurred_at < min(case when is_lease then occurred_at end) over (partition by identity_key) as is_no_copy
+    from held
+    where key_kind = 'phone'
+),
+
 lends as (
     select
         identity_key,
-        count(distinct case when is_lease then given_name end) as lent_to,
-        max(case when is_lease and is_proxy is null then 1 else 0 end) = 1
-            and max(case
-                when is_lease and not is_proxy then 1
-                when not is_lease and given_name is not null and provider <> 'leadtrail' then 1
-                else 0
-            end) = 0 as may_be_lent
-    from held
-    where key_kind = 'phone'
+        count(distinct case when is_lease then name end) as lent_to,
+        max(case when is_lease and is_proxy is null then 1 else 0 end) = 1 and max(case when is_lease and not is_proxy then 1 else 0 end) = 0 as is_nobodys_word,
+        max(case when is_written_down then 1 else 0 end) = 1 as is_written_down,
+        max(case when is_written_down and is_no_copy then 1 else 0 end) = 1 as is_known
+    from showings
     group by identity_key
 ),
 
@@ -85,7 +92,8 @@ judged as (
         evidence.*,
         coalesce(counted_names.names, 0) as names,
         coalesce(lends.lent_to, 0) as lent_to,
-        coalesce(lends.may_be_lent, false) as may_be_lent,
+        coalesce(lends.is_nobodys_word and not lends.is_written_down, false) as may_be_lent,
+        coalesce(lends.is_nobodys_word and lends.is_written_down and not lends.is_known, false) as may_be_copied,
         -- a name alone proves nothing, unless one contact of one deal (or one deal, if its contact is half named) and one customer without phone
         -- or email have it, entered about one time
         coalesce(evidence.customers = 1 and ((evidence.contacts = 1 and evidence.deals <= 1) or (evidence.contacts = 0 and evidence.deals = 1))
@@ -121,6 +129,7 @@ final as (
             when names > 1 then 'household'
             else 'direct'
         end as key_class,
+        may_be_copied,
         case
             when seeded_class is not null then 'Somebody entered it in key_classes: ' || coalesce(seeded_why, 'no reason given') || '.'
             when key_kind = 'name' and not is_name_of_one then 'A name alone proves nothing.'

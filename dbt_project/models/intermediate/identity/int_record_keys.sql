@@ -68,7 +68,8 @@ customers as (
     select
         *,
         primary_phone is null and mobile_phone is null and alternate_phone is null and email_normalized is null and parent_id is null as has_no_way_to_reach,
-        case when parent_id is not null and full_name like '%:%' then trim(split_part(full_name, ':', 1)) else display_name end as payer_name
+        case when parent_id is not null and full_name like '%:%' then trim(split_part(full_name, ':', 1)) else display_name end as payer_name,
+        case when parent_id is null and family_name is not null then given_name || ' ' || family_name end as person_name
     from {{ ref('stg_quickbooks__customers') }} where {{ only_touched_records('quickbooks', 'customers') }}
 ),
 
@@ -199,7 +200,10 @@ found as (
         'phone.mobile': phone_in_text('mobile_phone', 1), 'phone.alternate': phone_in_text('alternate_phone', 1),
         'email': 'email_normalized', 'name_address': name_and('payer_name', 'street'),
         'name': "case when has_no_way_to_reach and full_name like '% %' then lower(full_name) end",
-    }, 'created_at', 'given_name', "case when given_name is not null then payer_name end") }}
+    }, 'created_at', 'given_name', 'person_name') }}
+    union all
+    {#- that another of the name can be reached says that the name is not one person's, and nothing more: without a time it proves nothing #}
+    {{ record_keys('quickbooks', 'customers', 'customers', {'name': "case when not has_no_way_to_reach then lower(person_name) end"}, 'null', 'given_name', 'person_name') }}
     union all
     {{ record_keys('quickbooks', 'estimates', 'estimates', {'quickbooks_customer': 'customer_id', 'name_amount': name_and('payer_name', 'total_cents')}, 'created_at') }}
     union all

@@ -10,7 +10,7 @@ with members as (
 held as (
     select
         held.record_uid, held.client_id, held.provider, held.stream, held.occurred_at, held.identity_key, held.given_name, held.greeted_name, held.full_name,
-        held.is_lease, members.cluster_id, keys.key_kind, keys.key_value, keys.key_class
+        held.is_lease, members.cluster_id, keys.key_kind, keys.key_value, keys.key_class, keys.may_be_copied
     from {{ ref('int_record_keys') }} as held
     inner join {{ ref('int_keys') }} as keys on held.identity_key = keys.identity_key
     inner join members on held.identity_key = members.node
@@ -39,7 +39,7 @@ leased as (
             rows between unbounded preceding and current row
         ) as lease
     from held
-    where key_class = 'masked_marketplace'
+    where key_class = 'masked_marketplace' or may_be_copied
 ),
 
 lent as (
@@ -52,13 +52,16 @@ lent as (
     from leased
 ),
 
--- names that two contacts of the CRM have: what goes by such a name may be the one's or the other's
+-- names that two contacts of the CRM or two customers in the books have: what goes by such a name may be the one's or the other's
 namesakes as (
-    select cluster_id, lower(trim(full_name)) as full_name
-    from held
-    where stream = 'contacts' and full_name is not null
-    group by cluster_id, lower(trim(full_name))
-    having count(distinct record_uid) > 1
+    select distinct cluster_id, full_name
+    from (
+        select cluster_id, lower(trim(full_name)) as full_name
+        from held
+        where stream in ('contacts', 'customers') and full_name is not null
+        group by cluster_id, lower(trim(full_name)), stream
+        having count(distinct record_uid) > 1
+    ) as of_one_system
 ),
 
 -- a marketplace lead and a deal of the same name and service, entered within two days of each other, and nothing else like them around
@@ -145,6 +148,7 @@ ruled as (
         case
             when held.stream = 'identity_decisions' then case when decisions.decision = 'link' then 'decided' else 'parted' end
             when set_aside.identity_key is not null then 'set_aside'
+            when held.key_class in ('household', 'direct') and held.may_be_copied and lent.lease_uid is null and held.given_name is null then 'copied_later'
             when held.key_class = 'household' and spellings.name_on_key is not null then 'shared_with_name'
             when held.key_class = 'household' then 'shared_without_name'
             when held.key_class = 'masked_marketplace' and held.is_lease then 'lease'
@@ -206,13 +210,14 @@ told as (
             when 'name_amount' then 'Same full name and the same amount to the cent: ' || key_value || '.'
             when 'name' then 'The only contact and the only customer of this name, entered within a month; the customer has no phone or email: ' || key_value || '.'
             when 'name_service' then 'Same full name and service within two days: ' || key_value || '.'
-            when 'name_service_apart' then 'Same full name and service as others, but not one of each at one time, or two contacts have this name: ' || key_value || '.'
+            when 'name_service_apart' then 'Same full name and service as others, but not one of each at one time, or two contacts or customers have this name: ' || key_value || '.'
             when 'shared_with_name' then key_value || ' is shared; the first name "' || name_on_key || '" tells whose record it is.'
             when 'shared_without_name' then key_value || ' is shared and no name is given, so it does not tell by itself.'
             when 'lease' then 'The marketplace lent ' || key_value || ' to this lead.'
             when 'lent' then key_value || ' was lent to this marketplace lead at that time.'
             when 'lent_to_nobody' then key_value || ' is a marketplace''s number, lent to nobody we know at that time.'
             when 'lent_long_ago' then key_value || ' is a marketplace''s number; its last lead is too long ago.'
+            when 'copied_later' then key_value || ' came later with a marketplace''s lead and may be its number: whose it was before, nobody wrote down.'
             when 'lent_to_another' then key_value || ' is a marketplace''s number, lent to somebody of another name at that time.'
             when 'spam' then key_value || ' is a nuisance caller.'
             when 'decided' then 'Somebody decided that these are one person.'
