@@ -740,7 +740,7 @@ absences as (
 landed as (
     select payloads.client_id, payloads.record_id, payloads.occurred_at, payloads.updated_at, payloads.received_at, payloads.via, payloads.batch_id,
         winners.first_known_at, absences.absent_since,
-        try(json_extract_string(payloads.payload, ['$."Id"', '$."DisplayName"', '$."FullyQualifiedName"', '$."GivenName"', '$."ParentRef"."value"', '$."PrimaryPhone"."FreeFormNumber"', '$."Mobile"."FreeFormNumber"', '$."AlternatePhone"."FreeFormNumber"', '$."PrimaryEmailAddr"."Address"', '$."BillAddr"."Line1"', '$."MetaData"."CreateTime"', '$."status"'])) as v
+        try(json_extract_string(payloads.payload, ['$."Id"', '$."DisplayName"', '$."FullyQualifiedName"', '$."GivenName"', '$."ParentRef"."value"', '$."PrimaryPhone"."FreeFormNumber"', '$."Mobile"."FreeFormNumber"', '$."AlternatePhone"."FreeFormNumber"', '$."PrimaryEmailAddr"."Address"', '$."BillAddr"."Line1"', '$."MetaData"."CreateTime"', '$."status"', '$."FamilyName"'])) as v
     from read_parquet('{landing}/quickbooks/customers/*.parquet', filename = true, file_row_number = true) as payloads
     inner join winners on payloads.filename = winners.filename and payloads.file_row_number = winners.file_row_number
     left join absences on payloads.client_id = absences.client_id and payloads.record_id = absences.record_id
@@ -760,6 +760,7 @@ select
     clean(v[10]) as street,
     utc(clean(v[11])) as created_at,
     clean(v[12]) as provider_status,
+    clean(v[13]) as family_name,
     customer_id is null as is_rejected
 from landed;
 
@@ -1874,6 +1875,7 @@ final as (
         display_name,
         full_name,
         given_name,
+        family_name,
         primary_phone,
         mobile_phone,
         alternate_phone,
@@ -4051,7 +4053,7 @@ showings as (
         not is_lease and provider <> 'leadtrail' and given_name is not null as is_written_down,
         stream not in ('contacts', 'customers') or occurred_at < min(occurred_at) filter (is_lease) over (partition by identity_key) as is_no_copy
     from held
-    where key_kind = 'phone'
+    where key_kind = 'phone' and identity_key in (select identity_key from held where is_lease)
 ),
 lends as (
     select

@@ -39,7 +39,7 @@ showings as (
         not is_lease and provider <> 'leadtrail' and given_name is not null as is_written_down,
         stream not in ('contacts', 'customers') or occurred_at < min(case when is_lease then occurred_at end) over (partition by identity_key) as is_no_copy
     from held
-    where key_kind = 'phone'
+    where key_kind = 'phone' and identity_key in (select identity_key from held where is_lease)
 ),
 
 lends as (
