@@ -78,6 +78,23 @@
   {%- endif -%}
 {%- endmacro %}
 
+{# The same, and the records of `relation` whose `owner_key` is the record_key of a touched record of `owner_stream`: they are read together. #}
+{% macro only_touched_or_owned(provider, stream, owner_stream, relation, owner_key) -%}
+  {%- set touched = only_touched_records(provider, stream) -%}
+  {%- set owner_touched = only_touched_records(provider, owner_stream, owner_key) -%}
+  {%- if 'true' in [touched, owner_touched] -%}true
+  {%- elif owner_touched == 'false' -%}{{ touched }}
+  {%- else -%}
+    {%- set owned = "select record_key from " ~ relation ~ " where " ~ owner_touched -%}
+    {%- set row = run_query("select count(*), case when count(*) <= 2000 then " ~ text_list(quoted('record_key'), 'record_key', ', ') ~ " end from (" ~ owned ~ ") as owned").rows[0] -%}
+    {%- set own = (streams_with_news().get(provider ~ ':' ~ stream) or {}).names -%}
+    {%- if row[0] == 0 -%}{{ touched }}
+    {%- elif row[1] and (own or touched == 'false') -%}record_key in ({{ [own, row[1]] | select | join(', ') }})
+    {%- else -%}({{ touched }} or record_key in ({{ row[1] or owned }}))
+    {%- endif -%}
+  {%- endif -%}
+{%- endmacro %}
+
 {# `or` all rows of the clients of touched records of a stream on which others depend by client; nothing where there is no such news. #}
 {% macro or_of_clients_touched(provider, stream, relation, column='client_id') -%}
   {%- set condition = only_touched_records(provider, stream) -%}

@@ -83,10 +83,11 @@ jobs as (
 {%- for papers, stream in [('estimates', 'estimates'), ('invoices', 'invoices'), ('receipts', 'sales_receipts')] %}
 {{ papers }} as (
     select papers.*, coalesce(jobs.payer_name, trim(split_part(papers.customer_name, ':', 1))) as payer_name
-    from {{ ref('stg_quickbooks__' ~ stream) }} as papers
+    from (
+        select * from {{ ref('stg_quickbooks__' ~ stream) }}
+        where {{ only_touched_or_owned('quickbooks', stream, 'customers', ref('stg_quickbooks__' ~ stream), "client_id || ':' || customer_id") }}
+    ) as papers
     left join jobs on papers.client_id || ':' || papers.customer_id = jobs.job_key
-    where {{ only_touched_records('quickbooks', stream) }}
-        or {{ only_touched_records('quickbooks', 'customers', "papers.client_id || ':' || papers.customer_id") }}
 ),
 {% endfor %}
 payments as (
