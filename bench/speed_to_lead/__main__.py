@@ -269,7 +269,9 @@ def _free_port() -> int:
 def _trace(bench: Bench, journeys: Sequence[Journey], ledger: Sequence[dict[str, Any]]) -> Counter[str]:
     """Fill in the moments of each journey. Returns what went wrong, counted."""
     settings = Settings.from_env({"LEADTRAIL_HOME": str(bench.home)})
-    query = select(outputs).where(outputs.c.rule == RULE)
+    query = (
+        select(outputs).where(outputs.c.rule == RULE).order_by(outputs.c.created_at.desc())
+    )  # the first counts, not its escalation
     with Office(settings).engine.connect() as connection:
         rows = connection.execute(query).mappings().all()
     with duckdb.connect(str(settings.analytics.resolve()), read_only=True) as published:
