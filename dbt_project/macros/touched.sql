@@ -86,11 +86,11 @@
   {%- elif owner_touched == 'false' -%}{{ touched }}
   {%- else -%}
     {%- set owned = "select record_key from " ~ relation ~ " where " ~ owner_touched -%}
-    {%- set row = run_query("select count(*), case when count(*) <= 2000 then " ~ text_list(quoted('record_key'), 'record_key', ', ') ~ " end from (" ~ owned ~ ") as owned").rows[0] -%}
+    {%- set found = written_out('record_key', owned) -%}
     {%- set own = (streams_with_news().get(provider ~ ':' ~ stream) or {}).names -%}
-    {%- if row[0] == 0 -%}{{ touched }}
-    {%- elif row[1] and (own or touched == 'false') -%}record_key in ({{ [own, row[1]] | select | join(', ') }})
-    {%- else -%}({{ touched }} or record_key in ({{ row[1] or owned }}))
+    {%- if found.count == 0 -%}{{ touched }}
+    {%- elif found.names and (own or touched == 'false') -%}record_key in ({{ [own, found.names] | select | join(', ') }})
+    {%- else -%}({{ touched }} or record_key in ({{ found.names or owned }}))
     {%- endif -%}
   {%- endif -%}
 {%- endmacro %}
@@ -122,6 +122,12 @@
 {# The text as a literal of SQL. #}
 {% macro quoted(expression) %}'''' || replace({{ expression }}, '''', '''''') || ''''{% endmacro %}
 
+{# What a query finds in its one column: {count, names: as a list to write out, empty if they are many}. #}
+{% macro written_out(column, query) -%}
+  {%- set row = run_query("select count(*), case when count(*) <= 2000 then " ~ text_list(quoted(column), column, ', ') ~ " end from (" ~ query ~ ") as found").rows[0] -%}
+  {{ return({'count': row[0], 'names': row[1]}) }}
+{%- endmacro %}
+
 {# The same by an identifier that records of two streams share: that of the touched records of both. #}
 {% macro only_sharing(column, relations) -%}
   {%- if not (execute and is_incremental()) -%}true
@@ -132,10 +138,9 @@
       {{ 'union' if not loop.last }}
       {%- endfor %}
     {%- endset -%}
-    {%- set row = run_query("select count(*), case when count(*) <= 2000 then " ~ text_list(quoted(column), column, ', ') ~ " end from (" ~ news ~ ") as news").rows[0] -%}
-    {%- if row[0] == 0 -%}false
-    {%- elif row[1] -%}{{ column }} in ({{ row[1] }})
-    {%- else -%}{{ column }} in ({{ news }})
+    {%- set found = written_out(column, news) -%}
+    {%- if found.count == 0 -%}false
+    {%- else -%}{{ column }} in ({{ found.names or news }})
     {%- endif -%}
   {%- endif -%}
 {%- endmacro %}
