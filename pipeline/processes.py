@@ -1,13 +1,16 @@
-"""Which process is this? Its id alone is given to another one after a while, and to anybody after a reboot."""
+"""Which process is this? Its id alone is given to another one after a while, and to anybody after a reboot. And who
+goes first."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 NICE = 10  # of work that nobody waits for: a missed call goes first
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_SESSION = Path("/proc/self/autogroup")
 
 
 def identity(pid: int) -> str:
@@ -24,6 +27,15 @@ def is_alive(name: str) -> bool:
 
 def pid_of(name: str) -> int:
     return int(name.partition("@")[0])
+
+
+def stand_back() -> None:
+    """Leave the processor to what somebody waits for, from now on. Whoever leads a session of its own takes it along: where the
+    kernel shares out by session (Linux does, unless a service manager has), one process is nice only to others of its own."""
+    os.nice(NICE)
+    if os.getsid(0) == os.getpid():  # else it is a person's terminal
+        with suppress(OSError):  # not Linux, or it does not
+            _SESSION.write_text(str(NICE))
 
 
 def _since_boot(pid: int) -> str:

@@ -4,8 +4,8 @@ A run is a process. One that starts from nothing imports Dagster, dbt and our de
 machine, and a missed call waits for them. This one has done so once and is then copied for each run. `leadtrail up` keeps it
 running. Where it does not run, or its code is no longer what is on disk, a run starts from nothing, as it does elsewhere.
 
-One request on the socket starts one run: {"run": what `dagster api execute_run` takes, "nice": 0..19}. The answer is the
-process's name (see `pipeline.processes`).
+One request on the socket starts one run: {"run": what `dagster api execute_run` takes, "aside": whether nobody waits for it}. The
+answer is the process's name (see `pipeline.processes`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from pipeline.processes import identity
+from pipeline.processes import identity, stand_back
 from pipeline.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -33,21 +33,21 @@ STOP_SECONDS = 10  # Dagster notes in the run's log that it was interrupted
 ASK_SECONDS = 5.0
 
 
-def start_run(settings: Settings, run: str, nice: int) -> str:
+def start_run(settings: Settings, run: str, aside: bool) -> str:
     """Have the running starter start a run. Returns the name of its process, or "" if there is no starter to do it."""
     try:
         with socket.socket(socket.AF_UNIX) as line:
             line.settimeout(ASK_SECONDS)
             line.connect(_address(settings).read_text())
-            line.sendall(json.dumps({"run": run, "nice": nice}).encode() + b"\n")
+            line.sendall(json.dumps({"run": run, "aside": aside}).encode() + b"\n")
             return line.makefile("r").readline().strip()
     except OSError:
         return ""
 
 
-def cold_start(run: str, nice: int) -> list[str]:
+def cold_start(run: str, aside: bool) -> list[str]:
     """The command that starts a run from nothing."""
-    return [sys.executable, "-m", "pipeline.run_starter", "run", str(nice), run]
+    return [sys.executable, "-m", "pipeline.run_starter", "run", *(["aside"] if aside else []), run]
 
 
 def serve(module: str) -> list[str]:
@@ -59,8 +59,10 @@ def main() -> None:
     match sys.argv[1:]:
         case ["serve", module]:
             _Starter(Settings.from_env()).serve(module)
-        case ["run", nice, run]:
-            _execute(run, int(nice))
+        case ["run", run]:
+            _execute(run, aside=False)
+        case ["run", "aside", run]:
+            _execute(run, aside=True)
         case _:
             sys.exit("`leadtrail up` starts this.")
 
@@ -107,7 +109,7 @@ class _Starter:
             listener.close()
             line.close()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            _execute(asked["run"], asked["nice"])
+            _execute(asked["run"], aside=asked["aside"])
         except BaseException:
             traceback.print_exc()
         finally:
@@ -145,8 +147,9 @@ def _preload(module: str) -> None:
     gc.freeze()  # so that looking for garbage in a copy does not copy what they share
 
 
-def _execute(run: str, nice: int) -> None:
-    os.nice(nice)
+def _execute(run: str, *, aside: bool) -> None:
+    if aside:
+        stand_back()
     (command,) = entry_points(group="console_scripts", name="dagster")
     sys.argv = ["dagster", "api", "execute_run", run]
     with suppress(SystemExit):

@@ -178,6 +178,7 @@ def _town(bench: Bench) -> Iterator[subprocess.Popen[str]]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     try:
         yield process
@@ -231,6 +232,7 @@ def _sync_in_full(bench: Bench, stop: threading.Event, synced: Counter[str]) -> 
                 env={**bench.env, "LEADTRAIL_HOME": folder},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                start_new_session=True,  # as the launcher starts one
             )
             while process.poll() is None:
                 if stop.wait(0.2):

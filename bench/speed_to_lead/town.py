@@ -9,7 +9,6 @@ picks up, and CallRail tells the intake. The answer is a line: which call it was
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections import Counter
@@ -24,7 +23,7 @@ from connectors.sandbox.facts import Call, Client
 from connectors.sandbox.run import RunningSandbox, start_sandbox
 from pipeline.demo import Town as Kept
 from pipeline.demo import point_at_town
-from pipeline.processes import NICE
+from pipeline.processes import stand_back
 from pipeline.settings import Settings
 
 # who has paid, not lately, and is alone on the number: their call is about something new, and urgent
@@ -73,7 +72,7 @@ def miss_call(sandbox: RunningSandbox, client: Client, phone: str, number: int, 
 
 
 def main() -> None:
-    os.nice(NICE)  # a provider is not on our machine: what it does for the full sync yields, as the sync does itself
+    stand_back()  # a provider is not on our machine: what it does for the full sync yields, as the sync does itself
     settings = Settings.from_env({"LEADTRAIL_HOME": sys.argv[1]})
     kept = Kept(**json.loads((settings.home / "bench-town.json").read_text()))
     made = {name: value for name, value in asdict(kept).items() if name != "end"}

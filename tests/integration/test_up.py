@@ -128,6 +128,27 @@ def test_a_process_id_that_another_process_has_now_is_not_the_one_we_knew() -> N
     assert not is_alive("")
 
 
+def work_beside(code: str) -> float:
+    """Share of a processor that a busy process gets while another, which ran `code` first, is as busy in a session of its own."""
+    busy = "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); until = time.monotonic() + 2\nwhile time.monotonic() < until: pass\n"
+    both = [
+        subprocess.Popen(
+            script(f"import os, time; {first}; {busy}print(time.process_time())"),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        for first in ("pass", code)
+    ]
+    ours, other = (float(one.communicate()[0]) for one in both)
+    return ours / (ours + other)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the processor is shared out otherwise")
+def test_what_nobody_waits_for_stands_back_even_in_a_session_of_its_own() -> None:
+    assert work_beside("from pipeline.processes import stand_back; stand_back()") > 0.75
+
+
 # ---- Dagster's own home ----
 
 
