@@ -130,7 +130,8 @@ def test_a_process_id_that_another_process_has_now_is_not_the_one_we_knew() -> N
 
 def work_beside(code: str) -> float:
     """Share of a processor that a busy process gets while another, which ran `code` first, is as busy in a session of its own."""
-    busy = "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); until = time.monotonic() + 2\nwhile time.monotonic() < until: pass\n"
+    pinned = "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); until = time.monotonic() + 2"
+    busy = f"{pinned}\nwhile time.monotonic() < until: pass\n"
     both = [
         subprocess.Popen(
             script(f"import os, time; {first}; {busy}print(time.process_time())"),
