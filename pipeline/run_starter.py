@@ -3,6 +3,7 @@
 A run is a process. One that starts from nothing imports Dagster, dbt and our definitions first, some five seconds on a small
 machine, and a missed call waits for them. This one has done so once and is then copied for each run. `leadtrail up` keeps it
 running. Where it does not run, or its code is no longer what is on disk, a run starts from nothing, as it does elsewhere.
+A run that had to load more than it was given says so when it ends, and the next ones are given that too.
 
 One request on the socket starts one run: {"run": what `dagster api execute_run` takes, "aside": whether nobody waits for it}. The
 answer is the process's name (see `pipeline.processes`).
@@ -31,6 +32,7 @@ from pipeline.settings import Settings
 ROOT = Path(__file__).parent.parent
 STOP_SECONDS = 10  # Dagster notes in the run's log that it was interrupted
 ASK_SECONDS = 5.0
+PIPE_BYTES = 65_536
 
 
 def start_run(settings: Settings, run: str, aside: bool) -> str:
@@ -70,7 +72,7 @@ def main() -> None:
 class _Starter:
     def __init__(self, settings: Settings) -> None:
         self.settings, self.code = settings, _code()
-        self.children: set[int] = set()
+        self.children: dict[int, int] = {}  # process -> the pipe in which it says what it had to load
 
     def serve(self, module: str) -> None:
         signal.signal(signal.SIGTERM, _leave)
@@ -99,9 +101,11 @@ class _Starter:
 
     def _start(self, listener: socket.socket, line: socket.socket) -> None:
         asked = json.loads(line.makefile("r").readline())
+        told, tell = os.pipe()
         pid = os.fork()
         if pid:
-            self.children.add(pid)
+            os.close(tell)
+            self.children[pid] = told
             line.sendall(f"{identity(pid)}\n".encode())
             return
         try:
@@ -109,7 +113,10 @@ class _Starter:
             listener.close()
             line.close()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            given = set(sys.modules)
             _execute(asked["run"], aside=asked["aside"])
+            os.set_blocking(tell, False)  # what the pipe does not hold is left out
+            os.write(tell, "\n".join(name for name in sys.modules if name not in given).encode())
         except BaseException:
             traceback.print_exc()
         finally:
@@ -122,7 +129,8 @@ class _Starter:
             pid, _ = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
-            self.children.discard(pid)
+            if (told := self.children.pop(pid, None)) is not None:
+                _load(told)
 
     def _stop_runs(self) -> None:
         for pid in self.children:
@@ -143,6 +151,22 @@ def _preload(module: str) -> None:
     definitions.defs.get_repository_def().get_all_jobs()
     if hasattr(definitions, "warm"):
         definitions.warm()
+    _share()
+
+
+def _load(told: int) -> None:
+    """Import what a run had to import: the next ones find it there. A run that was killed has told nothing."""
+    os.set_blocking(told, False)  # something that the run left behind may hold it open
+    with os.fdopen(told, "rb", buffering=0) as pipe:
+        names = (pipe.read(PIPE_BYTES) or b"").decode().split()
+    for name in names:
+        with suppress(Exception):
+            importlib.import_module(name)
+    if names:
+        _share()
+
+
+def _share() -> None:
     gc.collect()
     gc.freeze()  # so that looking for garbage in a copy does not copy what they share
 

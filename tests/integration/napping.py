@@ -1,6 +1,7 @@
 """Definitions for tests of `leadtrail up`: two jobs in the warehouse's pool, one of which sleeps until a file is there."""
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +16,11 @@ def nap() -> None:
 
 @dg.op(pool="warehouse")
 def tick() -> None:
-    pass
+    had = "wave" in sys.modules
+    import wave  # noqa: F401  (that nothing else wants)
+
+    with (Path(os.environ["LEADTRAIL_HOME"]) / "ticks").open("a") as file:
+        file.write("had it\n" if had else "had to load it\n")
 
 
 @dg.job(executor_def=dg.in_process_executor)

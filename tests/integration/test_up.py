@@ -345,6 +345,8 @@ def test_after_a_kill_of_everything_the_queue_moves_again_and_a_stop_leaves_no_p
     os.kill(pid_of(up.reaches(alone, "STARTED")[PROCESS]), signal.SIGKILL)
     up.reaches(alone, "FAILURE")
     up.reaches(up.launch("ticking"), "SUCCESS")
+    ticks = (up.home / "ticks").read_text().splitlines()
+    assert (ticks[0], ticks[-1]) == ("had to load it", "had it"), "what one run had to load, later ones are given"
 
     # what dies is started again, and runs that are at work do not die with it
     busy = up.launch("sleeping")
