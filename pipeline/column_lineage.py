@@ -17,7 +17,9 @@ from pipeline.landing import SCHEMA
 
 log = logging.getLogger("leadtrail.lineage")
 
-_NUMBER = re.compile(r"\b\d+\b")
+_ONE = r"(?:'(?:[^']|'')*'|\b\d+\b)"
+_VALUES = re.compile(rf"--[^\n]*|{_ONE}(?:\s*,\s*{_ONE})*")  # and comments, in which an apostrophe means nothing
+_AMONG = re.compile(r"[\w.\"]+ in \(0\)")  # where nothing is new, a build asks for `false`
 Parents = dict[str, list[tuple[str, str]]]
 """Column -> (relation "schema.table" or source "provider.stream", column) it is made of."""
 
@@ -29,8 +31,8 @@ def parents_of(
     name = str(node["name"])
     if name.startswith("base_"):
         return _from_landing(name, columns)
-    # numbers differ from build to build (how far a model has come), and no column hangs on them
-    same = _NUMBER.sub("0", compiled)
+    # values differ from build to build (how far a model has come, and what is new), and no column hangs on them
+    same = _AMONG.sub("false", _VALUES.sub("0", compiled))
     path = cache / f"{name}-{hashlib.sha256(same.encode()).hexdigest()[:16]}.json"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)

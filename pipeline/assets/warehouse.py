@@ -124,7 +124,7 @@ def _report(
     """The models that a build made, with rows, columns and column lineage; tests that failed, and those that do so no more."""
     target, translator = settings.dbt_target, Translator()
     nodes = json.loads((target / "manifest.json").read_text())["nodes"]
-    for unique_id, metadata in _table_metadata(result.built, target, settings).items() if result.built else ():
+    for unique_id, metadata in _table_metadata(result.built, nodes, target, settings).items() if result.built else ():
         context.log_event(dg.AssetMaterialization(translator.get_asset_key(nodes[unique_id]), metadata=metadata))
     for unique_id, passed in result.tested.items():
         model = nodes.get(nodes[unique_id].get("attached_node") or "")
@@ -148,7 +148,8 @@ def _described(events: Iterable[Any], target: Path, settings: Settings, *, in_pa
         failure = error
     record = note_build(settings, target, in_part=in_part)
     shown = {event.metadata["unique_id"].value for event in waiting if isinstance(event, dg.Output)}
-    metadata = _table_metadata(shown, target, settings) if shown else {}
+    nodes = json.loads((target / "manifest.json").read_text())["nodes"] if shown else {}
+    metadata = _table_metadata(shown, nodes, target, settings) if shown else {}
     for event in waiting:
         if isinstance(event, dg.Output):
             more = metadata.get(event.metadata["unique_id"].value, {})
@@ -180,9 +181,10 @@ def _naming_clients(check: dg.AssetCheckResult, record: BuildRecord) -> dg.Asset
     )
 
 
-def _table_metadata(unique_ids: Collection[str], target: Path, settings: Settings) -> dict[str, dict[str, Any]]:
+def _table_metadata(
+    unique_ids: Collection[str], nodes: Mapping[str, Any], target: Path, settings: Settings
+) -> dict[str, dict[str, Any]]:
     """Row count, columns and column lineage of models, by dbt's unique_id."""
-    nodes = json.loads((target / "manifest.json").read_text())["nodes"]
     with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
         tables = _columns(connection)
         out = {}

@@ -52,3 +52,12 @@ def test_a_build_that_only_counts_further_reads_nothing_off_again(tmp_path: Path
     read(sql.format(17), tmp_path)
     read(sql.format(18), tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_build_of_other_news_reads_nothing_off_again(tmp_path: Path) -> None:
+    sql = 'select id as "it" -- nobody\'s\nfrom "warehouse"."staging"."base_a__x" as x where {}'
+    for where in ("x.id in ('it''s')", "x.id in ('a', 'b,c', 'd')", "false"):
+        read(sql.format(where), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    read(sql.replace("id as", "items as").format("false"), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
