@@ -222,10 +222,10 @@ def desk(
 @app.command()
 def sync(client: ClientOption = "", provider: ProviderOption = "") -> None:
     """Pull what is new from every provider, and bring waiting webhooks to landing."""
-    from pipeline.processes import stand_back
+    from pipeline.processes import NICE, stand_back
     from pipeline.report import sync_table
 
-    stand_back()
+    stand_back(NICE["sync"])
     office = Office.from_env()
     started = time.monotonic()
     outcomes = office.sync(now=now_utc(), client=client, provider=provider)

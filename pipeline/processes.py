@@ -8,7 +8,9 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-NICE = 10  # of work that nobody waits for: a missed call goes first
+# how far work that nobody waits for stands back, by what it is: a missed call goes first. A build has the warehouse, which
+# that call will need: syncs do not hold it up
+NICE = {"sync": 10, "build": 4}
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _SESSION = Path("/proc/self/autogroup")
 
@@ -29,13 +31,13 @@ def pid_of(name: str) -> int:
     return int(name.partition("@")[0])
 
 
-def stand_back() -> None:
+def stand_back(nice: int) -> None:
     """Leave the processor to what somebody waits for, from now on. Whoever leads a session of its own takes it along: where the
     kernel shares out by session (Linux does, unless a service manager has), one process is nice only to others of its own."""
-    os.nice(NICE)
+    os.nice(nice)
     if os.getsid(0) == os.getpid():  # else it is a person's terminal
         with suppress(OSError):  # not Linux, or it does not
-            _SESSION.write_text(str(NICE))
+            _SESSION.write_text(str(nice))
 
 
 def _since_boot(pid: int) -> str:

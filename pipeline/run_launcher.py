@@ -17,7 +17,7 @@ from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, 
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
 
-from pipeline.processes import identity, is_alive, pid_of
+from pipeline.processes import NICE, identity, is_alive, pid_of
 from pipeline.run_starter import ROOT, cold_start, start_run
 from pipeline.settings import Settings
 from pipeline.tags import BACKGROUND, PROCESS
@@ -48,8 +48,8 @@ class LocalRunLauncher(RunLauncher, ConfigurableClass):  # type: ignore[misc, ty
         run = context.dagster_run
         assert run.job_code_origin  # noqa: S101  (only a job that was defined in memory has none)
         args = serialize_value(ExecuteRunArgs(run.job_code_origin, run.run_id, self._instance.get_ref()))
-        settings, aside = Settings.from_env(), BACKGROUND in run.tags
-        name = start_run(settings, args, aside) or _start_from_nothing(settings, args, aside)
+        settings, nice = Settings.from_env(), NICE.get(run.tags.get(BACKGROUND, ""), 0)
+        name = start_run(settings, args, nice) or _start_from_nothing(settings, args, nice)
         self._instance.add_run_tags(run.run_id, {PROCESS: name})
 
     def terminate(self, run_id: str) -> bool:
@@ -74,8 +74,8 @@ class LocalRunLauncher(RunLauncher, ConfigurableClass):  # type: ignore[misc, ty
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its process is gone")
 
 
-def _start_from_nothing(settings: Settings, args: str, aside: bool) -> str:
+def _start_from_nothing(settings: Settings, args: str, nice: int) -> str:
     settings.logs.mkdir(parents=True, exist_ok=True)
     with (settings.logs / "runs.log").open("ab") as log:
-        process = subprocess.Popen(cold_start(args, aside), cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(cold_start(args, nice), cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
     return identity(process.pid)

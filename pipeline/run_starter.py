@@ -5,8 +5,8 @@ machine, and a missed call waits for them. This one has done so once and is then
 running. Where it does not run, or its code is no longer what is on disk, a run starts from nothing, as it does elsewhere.
 A run that had to load more than it was given says so when it ends, and the next ones are given that too.
 
-One request on the socket starts one run: {"run": what `dagster api execute_run` takes, "aside": whether nobody waits for it}. The
-answer is the process's name (see `pipeline.processes`).
+One request on the socket starts one run: {"run": what `dagster api execute_run` takes, "nice": 0..19}. The answer is the
+process's name (see `pipeline.processes`).
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ ASK_SECONDS = 5.0
 PIPE_BYTES = 65_536
 
 
-def start_run(settings: Settings, run: str, aside: bool) -> str:
+def start_run(settings: Settings, run: str, nice: int) -> str:
     """Have the running starter start a run. Returns the name of its process, or "" if there is no starter to do it."""
     try:
         with socket.socket(socket.AF_UNIX) as line:
             line.settimeout(ASK_SECONDS)
             line.connect(_address(settings).read_text())
-            line.sendall(json.dumps({"run": run, "aside": aside}).encode() + b"\n")
+            line.sendall(json.dumps({"run": run, "nice": nice}).encode() + b"\n")
             return line.makefile("r").readline().strip()
     except OSError:
         return ""
 
 
-def cold_start(run: str, aside: bool) -> list[str]:
+def cold_start(run: str, nice: int) -> list[str]:
     """The command that starts a run from nothing."""
-    return [sys.executable, "-m", "pipeline.run_starter", "run", *(["aside"] if aside else []), run]
+    return [sys.executable, "-m", "pipeline.run_starter", "run", str(nice), run]
 
 
 def serve(module: str) -> list[str]:
@@ -61,10 +61,8 @@ def main() -> None:
     match sys.argv[1:]:
         case ["serve", module]:
             _Starter(Settings.from_env()).serve(module)
-        case ["run", run]:
-            _execute(run, aside=False)
-        case ["run", "aside", run]:
-            _execute(run, aside=True)
+        case ["run", nice, run]:
+            _execute(run, int(nice))
         case _:
             sys.exit("`leadtrail up` starts this.")
 
@@ -114,7 +112,7 @@ class _Starter:
             line.close()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             given = set(sys.modules)
-            _execute(asked["run"], aside=asked["aside"])
+            _execute(asked["run"], asked["nice"])
             os.set_blocking(tell, False)  # what the pipe does not hold is left out
             os.write(tell, "\n".join(name for name in sys.modules if name not in given).encode())
         except BaseException:
@@ -171,9 +169,9 @@ def _share() -> None:
     gc.freeze()  # so that looking for garbage in a copy does not copy what they share
 
 
-def _execute(run: str, *, aside: bool) -> None:
-    if aside:
-        stand_back()
+def _execute(run: str, nice: int) -> None:
+    if nice:
+        stand_back(nice)
     (command,) = entry_points(group="console_scripts", name="dagster")
     sys.argv = ["dagster", "api", "execute_run", run]
     with suppress(SystemExit):

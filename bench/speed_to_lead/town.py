@@ -23,7 +23,7 @@ from connectors.sandbox.facts import Call, Client
 from connectors.sandbox.run import RunningSandbox, start_sandbox
 from pipeline.demo import Town as Kept
 from pipeline.demo import point_at_town
-from pipeline.processes import stand_back
+from pipeline.processes import NICE, stand_back
 from pipeline.settings import Settings
 
 # who has paid, not lately, and is alone on the number: their call is about something new, and urgent
@@ -72,7 +72,9 @@ def miss_call(sandbox: RunningSandbox, client: Client, phone: str, number: int, 
 
 
 def main() -> None:
-    stand_back()  # a provider is not on our machine: what it does for the full sync yields, as the sync does itself
+    stand_back(
+        NICE["sync"]
+    )  # a provider is not on our machine: what it does for the full sync yields, as the sync does itself
     settings = Settings.from_env({"LEADTRAIL_HOME": sys.argv[1]})
     kept = Kept(**json.loads((settings.home / "bench-town.json").read_text()))
     made = {name: value for name, value in asdict(kept).items() if name != "end"}
