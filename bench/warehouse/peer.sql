@@ -3599,7 +3599,7 @@ select 'forms:submissions:' || record_key as record_uid, first_known_at, batch_i
 
 create temp table record_keys as
 with calls as (
-    select *, coalesce(is_hidden or lower(tags) like '%"spam"%', false) as is_spam_call
+    select *, coalesce(is_hidden or lower(tags) like '%"spam"%', false) as is_spam_call, coalesce(direction = 'outbound', false) as is_outbound
     from stg_callrail__calls
 ),
 callrail_forms as (
@@ -3698,10 +3698,10 @@ texts as (
     select *, case
             when direction = 'outbound' and lower(split_part(trim(body), ' ', 1)) in ('hi', 'hello', 'hey', 'dear')
                 then nullif(split_part(lower(split_part(split_part(replace(trim(body), '!', ','), ',', 1), ' ', 2)), ' ', 1), '')
-        end as greeted_name from stg_twilio__messages
+        end as greeted_name, coalesce(direction = 'outbound', false) as is_outbound from stg_twilio__messages
 ),
 text_events as (
-    select callbacks.*, coalesce(messages.occurred_at, callbacks.received_at) as counted_at, messages.greeted_name
+    select callbacks.*, coalesce(messages.occurred_at, callbacks.received_at) as counted_at, messages.greeted_name, coalesce(messages.is_outbound, false) as is_outbound
     from stg_twilio__message_events as callbacks
     left join texts as messages
         on callbacks.client_id = messages.client_id and callbacks.message_sid = messages.message_sid
@@ -3717,7 +3717,7 @@ found as (
     when customer_name <> upper(customer_name) and trim(customer_name) like '% %' and lower(customer_name) not like '%cell%' and lower(customer_name) not like '%call%'
         and lower(customer_name) not like '%phone%' and lower(customer_name) not like '%unknown%' then split_part(lower(trim(customer_name)), ' ', 1)
 end as caller_name, cast(null as varchar) as greeted_name,
-        cast(started_at as timestamp) as occurred_at, false as is_proxy, false as is_own, is_spam_call as is_spam, false as is_lease,
+        cast(started_at as timestamp) as occurred_at, false as is_proxy, false as is_own, is_spam_call as is_spam, false as is_lease, is_outbound as is_ours,
         unnest([
         {'kind': 'phone', 'value': cast(phone_e164 as varchar)},
         {'kind': 'callrail_call', 'value': cast(case when phone_e164 is null then call_id end as varchar)}
@@ -3727,7 +3727,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'callrail:form_submissions:' || record_key as record_uid, client_id, 'callrail' as provider, 'form_submissions' as stream, record_key,
         nullif(split_part(lower(trim(coalesce(cast(null as varchar), cast(customer_name as varchar)))), ' ', 1), '') as given_name, cast(customer_name as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(submitted_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(submitted_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'phone', 'value': cast(phone_e164 as varchar)},
         {'kind': 'email', 'value': cast(email_normalized as varchar)},
@@ -3738,7 +3738,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'callrail:text_messages:' || record_key as record_uid, client_id, 'callrail' as provider, 'text_messages' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(last_message_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(last_message_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'phone', 'value': cast(phone_e164 as varchar)},
         {'kind': 'callrail_conversation', 'value': cast(case when phone_e164 is null then conversation_id end as varchar)}
@@ -3748,7 +3748,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'callrail:trackers:' || record_key as record_uid, client_id, 'callrail' as provider, 'trackers' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(created_at as timestamp) as occurred_at, false as is_proxy, true as is_own, false as is_spam, false as is_lease,
+        cast(created_at as timestamp) as occurred_at, false as is_proxy, true as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'phone', 'value': cast(destination_e164 as varchar)}
         ]) as key
@@ -3757,7 +3757,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'callrail:trackers:' || record_key as record_uid, client_id, 'callrail' as provider, 'trackers' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(created_at as timestamp) as occurred_at, false as is_proxy, true as is_own, false as is_spam, false as is_lease,
+        cast(created_at as timestamp) as occurred_at, false as is_proxy, true as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'phone', 'value': cast(tracking_e164 as varchar)}
         ]) as key
@@ -3766,7 +3766,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'forms:submissions:' || record_key as record_uid, client_id, 'forms' as provider, 'submissions' as stream, record_key,
         nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(full_name as varchar)))), ' ', 1), '') as given_name, cast(full_name as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(submitted_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(submitted_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'phone', 'value': cast(phone_e164 as varchar)},
         {'kind': 'email', 'value': cast(email_normalized as varchar)},
@@ -3777,7 +3777,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'hubspot:contacts:' || record_key as record_uid, client_id, 'hubspot' as provider, 'contacts' as stream, record_key,
         nullif(split_part(lower(trim(coalesce(cast(first_name as varchar), cast(contact_name as varchar)))), ' ', 1), '') as given_name, cast(contact_name as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'hubspot_contact', 'value': cast(contact_id as varchar)},
         {'kind': 'phone', 'value': cast(phone_e164 as varchar)},
@@ -3790,7 +3790,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'hubspot:contacts:' || record_key as record_uid, client_id, 'hubspot' as provider, 'contacts' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(received_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(received_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'hubspot_contact', 'value': cast(merged_contact_id as varchar)}
         ]) as key
@@ -3799,7 +3799,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'hubspot:deals:' || record_key as record_uid, client_id, 'hubspot' as provider, 'deals' as stream, record_key,
         nullif(split_part(lower(trim(coalesce(cast(null as varchar), cast(name_on_deal as varchar)))), ' ', 1), '') as given_name, cast(name_on_deal as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'hubspot_deal', 'value': cast(deal_id as varchar)},
         {'kind': 'name_amount', 'value': cast(case when trim(name_on_deal) like '% %' and amount_cents is not null then lower(trim(name_on_deal)) || '/' || lower(trim(cast(amount_cents as varchar))) end as varchar)},
@@ -3811,7 +3811,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'hubspot:deal_contacts:' || record_key as record_uid, client_id, 'hubspot' as provider, 'deal_contacts' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(received_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(received_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'hubspot_deal', 'value': cast(deal_id as varchar)},
         {'kind': 'hubspot_contact', 'value': cast(contact_id as varchar)}
@@ -3821,7 +3821,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'hubspot:tasks:' || record_key as record_uid, client_id, 'hubspot' as provider, 'tasks' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'hubspot_task', 'value': cast(task_id as varchar)}
         ]) as key
@@ -3830,7 +3830,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'hubspot:task_contacts:' || record_key as record_uid, client_id, 'hubspot' as provider, 'task_contacts' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(received_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(received_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'hubspot_task', 'value': cast(task_id as varchar)},
         {'kind': 'hubspot_contact', 'value': cast(contact_id as varchar)}
@@ -3840,7 +3840,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'quickbooks:customers:' || record_key as record_uid, client_id, 'quickbooks' as provider, 'customers' as stream, record_key,
         nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(person_name as varchar)))), ' ', 1), '') as given_name, cast(person_name as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)},
         {'kind': 'quickbooks_customer', 'value': cast(parent_id as varchar)},
@@ -3858,14 +3858,14 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'quickbooks:customers:' || record_key as record_uid, client_id, 'quickbooks' as provider, 'customers' as stream, record_key,
         nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(person_name as varchar)))), ' ', 1), '') as given_name, cast(person_name as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(null as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(null as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([{'kind': 'name', 'value': case when not has_no_way_to_reach then lower(person_name) end}]) as key
     from customers
     union all
     select
         'quickbooks:estimates:' || record_key as record_uid, client_id, 'quickbooks' as provider, 'estimates' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)},
         {'kind': 'name_amount', 'value': cast(case when trim(payer_name) like '% %' and total_cents is not null then lower(trim(payer_name)) || '/' || lower(trim(cast(total_cents as varchar))) end as varchar)}
@@ -3875,7 +3875,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'quickbooks:invoices:' || record_key as record_uid, client_id, 'quickbooks' as provider, 'invoices' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)},
         {'kind': 'email', 'value': cast(email_normalized as varchar)},
@@ -3886,7 +3886,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'quickbooks:payments:' || record_key as record_uid, client_id, 'quickbooks' as provider, 'payments' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)}
         ]) as key
@@ -3895,7 +3895,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'quickbooks:sales_receipts:' || record_key as record_uid, client_id, 'quickbooks' as provider, 'sales_receipts' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)},
         {'kind': 'name_amount', 'value': cast(case when trim(payer_name) like '% %' and total_cents is not null then lower(trim(payer_name)) || '/' || lower(trim(cast(total_cents as varchar))) end as varchar)}
@@ -3905,7 +3905,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'quickbooks:refund_receipts:' || record_key as record_uid, client_id, 'quickbooks' as provider, 'refund_receipts' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)}
         ]) as key
@@ -3914,7 +3914,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'quickbooks:credit_memos:' || record_key as record_uid, client_id, 'quickbooks' as provider, 'credit_memos' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'quickbooks_customer', 'value': cast(customer_id as varchar)}
         ]) as key
@@ -3923,7 +3923,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'thumbtack:leads:' || record_key as record_uid, client_id, 'thumbtack' as provider, 'leads' as stream, record_key,
         nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(full_name as varchar)))), ' ', 1), '') as given_name, cast(full_name as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(created_at as timestamp) as occurred_at, null::boolean as is_proxy, false as is_own, false as is_spam, true as is_lease,
+        cast(created_at as timestamp) as occurred_at, null::boolean as is_proxy, false as is_own, false as is_spam, true as is_lease, false as is_ours,
         unnest([
         {'kind': 'thumbtack_lead', 'value': cast(lead_id as varchar)},
         {'kind': 'thumbtack_customer', 'value': cast(customer_id as varchar)},
@@ -3936,7 +3936,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'thumbtack:lead_updates:' || record_key as record_uid, client_id, 'thumbtack' as provider, 'lead_updates' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(occurred_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(occurred_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'thumbtack_lead', 'value': cast(lead_id as varchar)}
         ]) as key
@@ -3945,7 +3945,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'thumbtack:messages:' || record_key as record_uid, client_id, 'thumbtack' as provider, 'messages' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(sent_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(sent_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'thumbtack_lead', 'value': cast(lead_id as varchar)},
         {'kind': 'thumbtack_customer', 'value': cast(customer_id as varchar)}
@@ -3955,7 +3955,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'thumbtack:reviews:' || record_key as record_uid, client_id, 'thumbtack' as provider, 'reviews' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(created_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'thumbtack_lead', 'value': cast(lead_id as varchar)}
         ]) as key
@@ -3964,7 +3964,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'angi:leads:' || record_key as record_uid, client_id, 'angi' as provider, 'leads' as stream, record_key,
         nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(full_name as varchar)))), ' ', 1), '') as given_name, cast(full_name as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(coalesce(created_at, occurred_at, received_at) as timestamp) as occurred_at, coalesce(phone_kind <> 'real', false) as is_proxy, false as is_own, false as is_spam, true as is_lease,
+        cast(coalesce(created_at, occurred_at, received_at) as timestamp) as occurred_at, coalesce(phone_kind <> 'real', false) as is_proxy, false as is_own, false as is_spam, true as is_lease, false as is_ours,
         unnest([
         {'kind': 'angi_request', 'value': cast(coalesce(request_group_id, lead_id) as varchar)},
         {'kind': 'angi_lead', 'value': cast(lead_id as varchar)},
@@ -3978,7 +3978,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'angi:leads:' || record_key as record_uid, client_id, 'angi' as provider, 'leads' as stream, record_key,
         nullif(split_part(lower(trim(coalesce(cast(given_name as varchar), cast(full_name as varchar)))), ' ', 1), '') as given_name, cast(full_name as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(coalesce(created_at, occurred_at, received_at) as timestamp) as occurred_at, coalesce(secondary_phone_kind <> 'real', false) as is_proxy, false as is_own, false as is_spam, true as is_lease,
+        cast(coalesce(created_at, occurred_at, received_at) as timestamp) as occurred_at, coalesce(secondary_phone_kind <> 'real', false) as is_proxy, false as is_own, false as is_spam, true as is_lease, false as is_ours,
         unnest([
         {'kind': 'phone', 'value': cast(secondary_phone_e164 as varchar)}
         ]) as key
@@ -3987,7 +3987,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'twilio:messages:' || record_key as record_uid, client_id, 'twilio' as provider, 'messages' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(greeted_name as varchar) as greeted_name,
-        cast(occurred_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(occurred_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, is_outbound as is_ours,
         unnest([
         {'kind': 'phone', 'value': cast(phone_e164 as varchar)},
         {'kind': 'twilio_message', 'value': cast(case when phone_e164 is null then message_sid end as varchar)}
@@ -3997,7 +3997,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'twilio:message_events:' || record_key as record_uid, client_id, 'twilio' as provider, 'message_events' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(greeted_name as varchar) as greeted_name,
-        cast(counted_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease,
+        cast(counted_at as timestamp) as occurred_at, false as is_proxy, false as is_own, false as is_spam, false as is_lease, is_outbound as is_ours,
         unnest([
         {'kind': 'phone', 'value': cast(phone_e164 as varchar)},
         {'kind': 'twilio_message', 'value': cast(case when phone_e164 is null then message_sid end as varchar)}
@@ -4007,7 +4007,7 @@ end as caller_name, cast(null as varchar) as greeted_name,
     select
         'twilio:phone_numbers:' || record_key as record_uid, client_id, 'twilio' as provider, 'phone_numbers' as stream, record_key,
         cast(null as varchar) as given_name, cast(null as varchar) as full_name, cast(null as varchar) as caller_name, cast(null as varchar) as greeted_name,
-        cast(created_at as timestamp) as occurred_at, false as is_proxy, true as is_own, false as is_spam, false as is_lease,
+        cast(created_at as timestamp) as occurred_at, false as is_proxy, true as is_own, false as is_spam, false as is_lease, false as is_ours,
         unnest([
         {'kind': 'phone', 'value': cast(phone_e164 as varchar)}
         ]) as key
@@ -4018,7 +4018,7 @@ select
     any_value(client_id) as client_id, any_value(provider) as provider, any_value(stream) as stream, any_value(record_key) as record_key,
     any_value(key.kind) as key_kind, any_value(key.value) as key_value, min(given_name) as given_name, min(full_name) as full_name, min(caller_name) as caller_name, min(greeted_name) as greeted_name,
     min(occurred_at) as occurred_at,
-    case when any_value(key.kind) <> 'phone' then false when bool_or(is_proxy) then true when count(is_proxy) = count(*) then false end as is_proxy, bool_or(is_own) as is_own, bool_or(is_spam) as is_spam, bool_or(is_lease) as is_lease
+    case when any_value(key.kind) <> 'phone' then false when bool_or(is_proxy) then true when count(is_proxy) = count(*) then false end as is_proxy, bool_or(is_own) as is_own, bool_or(is_spam) as is_spam, bool_or(is_lease) as is_lease, bool_or(is_ours) as is_ours
 from found
 where key.value is not null
 group by all;
@@ -4202,7 +4202,7 @@ with members as (
 held as (
     select
         held.record_uid, held.client_id, held.provider, held.stream, held.occurred_at, held.identity_key, held.given_name, held.greeted_name, held.full_name,
-        held.is_lease, members.cluster_id, keys.key_kind, keys.key_value, keys.key_class, keys.may_be_copied
+        held.is_lease, held.is_ours, members.cluster_id, keys.key_kind, keys.key_value, keys.key_class, keys.may_be_copied
     from record_keys as held
     inner join key_classes_of as keys on held.identity_key = keys.identity_key
     inner join members on held.identity_key = members.node
@@ -4224,7 +4224,12 @@ leased as (
             partition by identity_key
             order by occurred_at, case when is_lease then 0 else 1 end, record_uid
             rows between unbounded preceding and current row
-        ) as lease
+        ) as lease,
+        max(case when not is_ours and stream not in ('contacts', 'customers') then occurred_at end) over (
+            partition by identity_key
+            order by occurred_at, case when is_ours then 1 else 0 end, record_uid
+            rows between unbounded preceding and current row
+        ) as heard_at
     from held
     where key_class = 'masked_marketplace' or may_be_copied
 ),
@@ -4234,7 +4239,8 @@ lent as (
         split_part(lease, '|', 2) as lent_to,
         substr(lease, length(split_part(lease, '|', 1)) + length(split_part(lease, '|', 2)) + 3) as lease_uid,
         given_name,
-        cast(floor(epoch(occurred_at)) as bigint) - cast(floor(epoch(cast(split_part(lease, '|', 1) as timestamp))) as bigint) as seconds_after
+        cast(floor(epoch(occurred_at)) as bigint) - cast(floor(epoch(cast(split_part(lease, '|', 1) as timestamp))) as bigint) as seconds_after,
+        cast(floor(epoch(occurred_at)) as bigint) - cast(floor(epoch(heard_at)) as bigint) as seconds_unheard
     from leased
 ),
 namesakes as (
@@ -4282,6 +4288,8 @@ ruled as (
         held.*,
         case
             when held.key_class in ('household', 'direct') and held.may_be_copied and lent.lease_uid is null and held.given_name is null then 'copied_later'
+            when held.key_class in ('household', 'direct') and held.may_be_copied and held.is_ours and coalesce(held.given_name, held.greeted_name) is null
+                and (lent.seconds_unheard is null or lent.seconds_unheard > 60 * 86400) then 'copied_long_ago'
             when held.key_class = 'household' and spellings.name_on_key is not null then 'shared_with_name'
             when held.key_class = 'household' then 'shared_without_name'
             when held.key_class = 'masked_marketplace' and held.is_lease then 'lease'
@@ -4348,6 +4356,7 @@ told as (
             when 'lent_to_nobody' then key_value || ' is a marketplace''s number, lent to nobody we know at that time.'
             when 'lent_long_ago' then key_value || ' is a marketplace''s number; its last lead is too long ago.'
             when 'copied_later' then key_value || ' came later with a marketplace''s lead and may be its number: whose it was before, nobody wrote down.'
+            when 'copied_long_ago' then key_value || ' came with a marketplace''s lead and may be its number: whom we called on it so long after, nobody wrote down.'
             when 'lent_to_another' then key_value || ' is a marketplace''s number, lent to somebody of another name at that time.'
             when 'spam' then key_value || ' is a nuisance caller.'
             when 'decided' then 'Somebody decided that these are one person.'

@@ -2,7 +2,7 @@
    keys: {kind: expression}; `given` and `full` are names as typed by somebody who knew, `screen` is what the phone network showed;
    `greeted` whom a text of ours is for; `at` says when.
    Flags: `is_proxy` (the marketplace lends this phone; null when it does not say), `is_own` (the client's own line), `is_spam`. #}
-{% macro record_keys(provider, stream, relation, keys, at, given='null', full='null', is_proxy='false', is_own='false', is_spam='false', lends='false', screen='null', greeted='null') %}
+{% macro record_keys(provider, stream, relation, keys, at, given='null', full='null', is_proxy='false', is_own='false', is_spam='false', lends='false', screen='null', greeted='null', is_ours='false') %}
 {%- for kind, expression in keys.items() %}
 select
     '{{ provider }}:{{ stream }}:' || record_key as record_uid,
@@ -21,7 +21,8 @@ select
     {{ is_proxy if kind.startswith('phone') else 'false' }} as is_proxy,
     {{ is_own }} as is_own,
     {{ is_spam }} as is_spam,
-    {{ lends }} as is_lease
+    {{ lends }} as is_lease,
+    {{ is_ours }} as is_ours
 from {{ relation }}
 where {{ expression }} is not null
 {{ 'union all' if not loop.last }}

@@ -81,6 +81,9 @@ def _stories() -> list[Landed]:
         contact("once", "3", T0 + HOUR, first="Eve", last="Stone", phone="5125552125"),
         call("once", "C4", T0 - 30 * DAY, "+15125552125"),
         call("once", "C5", T0 + 30 * DAY, "+15125552125"),
+        # whom we call on it is who called us lately; so long after, it may have been lent to anybody
+        call("once", "C6", T0 + 35 * DAY, "+15125552125", payload={"direction": "outbound"}),
+        call("once", "C7", T0 + 200 * DAY, "+15125552125", payload={"direction": "outbound"}),
         # two of one first name
         thumbtack_lead("once", "L4", T0, name="Mia Cole", phone="5125552126"),
         thumbtack_lead("once", "L5", T0 + 60 * DAY, name="Mia Ford", phone="5125552126"),
@@ -243,7 +246,8 @@ def test_a_number_that_a_marketplace_does_not_vouch_for_is_its_leads_for_some_da
         {"calls:C2"},
         {"leads:L2", "contacts:2", "calls:C3"},
         {"calls:C4"},
-        {"leads:L3", "contacts:3", "calls:C5"},
+        {"leads:L3", "contacts:3", "calls:C5", "calls:C6"},
+        {"calls:C7"},
         {"contacts:5"},
         {"leads:L4"},
         {"leads:L5"},

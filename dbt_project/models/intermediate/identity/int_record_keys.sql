@@ -5,7 +5,8 @@
 -- depends_on: {{ ref('int_events') }}
 -- Every identifier on every record, as its provider wrote it. What an identifier is worth is decided in int_keys.
 with calls as (
-    select *, coalesce(is_hidden or lower(tags) like '%"spam"%', false) as is_spam_call
+    select *, coalesce(is_hidden or lower(tags) like '%"spam"%', false) as is_spam_call,
+        coalesce(direction = 'outbound', false) as is_outbound
     from {{ ref('stg_callrail__calls') }} where {{ only_touched_records('callrail', 'calls') }}
 ),
 
@@ -131,15 +132,16 @@ angi_imported as (
 ),
 
 texts as (
-    select *, {{ greeted_name() }} as greeted_name
+    select *, {{ greeted_name() }} as greeted_name, coalesce(direction = 'outbound', false) as is_outbound
     from {{ ref('stg_twilio__messages') }} where {{ only_touched_records('twilio', 'messages') }}
 ),
 
 text_events as (
-    select callbacks.*, coalesce(messages.occurred_at, callbacks.received_at) as counted_at, messages.greeted_name
+    select callbacks.*, coalesce(messages.occurred_at, callbacks.received_at) as counted_at, messages.greeted_name,
+        coalesce(messages.direction = 'outbound', false) as is_outbound
     from {{ ref('stg_twilio__message_events') }} as callbacks
     left join (
-        select client_id, message_sid, occurred_at, {{ greeted_name() }} as greeted_name
+        select client_id, message_sid, occurred_at, direction, {{ greeted_name() }} as greeted_name
         from {{ ref('stg_twilio__messages') }}
         where {{ only_sharing('message_sid', [(ref('stg_twilio__message_events'), 'twilio', 'message_events')]) }}
     ) as messages
@@ -167,7 +169,7 @@ own_numbers as (
 
 found as (
     {{ record_keys('callrail', 'calls', 'calls', {'phone': 'phone_e164', 'callrail_call': "case when phone_e164 is null then call_id end"},
-        'started_at', is_spam='is_spam_call', screen='customer_name') }}
+        'started_at', is_spam='is_spam_call', screen='customer_name', is_ours='is_outbound') }}
     union all
     {{ record_keys('callrail', 'form_submissions', 'callrail_forms', {'phone': 'phone_e164', 'email': 'email_normalized', 'callrail_form': "case when phone_e164 is null and email_normalized is null then form_id end"},
         'submitted_at', full='customer_name') }}
@@ -241,9 +243,9 @@ found as (
     {{ record_keys('angi', 'imported_leads', 'angi_imported', {'angi_lead': 'coalesce(lead_id, record_id)', 'phone': 'phone_e164', 'email': 'email_normalized'},
         'created_at', full='full_name', is_proxy='null', lends='true') }}
     union all
-    {{ record_keys('twilio', 'messages', 'texts', {'phone': 'phone_e164', 'twilio_message': "case when phone_e164 is null then message_sid end"}, 'occurred_at', greeted='greeted_name') }}
+    {{ record_keys('twilio', 'messages', 'texts', {'phone': 'phone_e164', 'twilio_message': "case when phone_e164 is null then message_sid end"}, 'occurred_at', greeted='greeted_name', is_ours='is_outbound') }}
     union all
-    {{ record_keys('twilio', 'message_events', 'text_events', {'phone': 'phone_e164', 'twilio_message': "case when phone_e164 is null then message_sid end"}, 'counted_at', greeted='greeted_name') }}
+    {{ record_keys('twilio', 'message_events', 'text_events', {'phone': 'phone_e164', 'twilio_message': "case when phone_e164 is null then message_sid end"}, 'counted_at', greeted='greeted_name', is_ours='is_outbound') }}
     union all
     {{ record_keys('mail', 'events', 'mails', {'email': 'email_normalized', 'mail_event': "case when email_normalized is null then record_id end"}, 'occurred_at') }}
     union all
@@ -252,14 +254,14 @@ found as (
     select
         'leadtrail:outputs:' || record_key, client_id, 'leadtrail', 'outputs', record_key,
         client_id || '|' || identifier, split_part(identifier, ':', 1), substr(identifier, length(split_part(identifier, ':', 1)) + 2),
-        nullif(split_part(lower(trim(given_name)), ' ', 1), ''), cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), created_at, false, false, false, false
+        nullif(split_part(lower(trim(given_name)), ' ', 1), ''), cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), created_at, false, false, false, false, false
     from outputs
     {%- for side in ['a', 'b'] %}
     union all
     select
         'leadtrail:identity_decisions:' || record_key, client_id, 'leadtrail', 'identity_decisions', record_key,
         client_id || '|' || key_{{ side }}, split_part(key_{{ side }}, ':', 1), substr(key_{{ side }}, length(split_part(key_{{ side }}, ':', 1)) + 2),
-        cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), decided_at, false, false, false, false
+        cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), cast(null as {{ text_type() }}), decided_at, false, false, false, false, false
     from decisions
     {%- endfor %}
 ),
@@ -272,7 +274,8 @@ distinct_keys as (
         case when max(case when is_proxy then 1 else 0 end) = 1 then true when count(is_proxy) = count(*) then false end as is_proxy,
         max(case when is_own then 1 else 0 end) = 1 as is_own,
         max(case when is_spam then 1 else 0 end) = 1 as is_spam,
-        max(case when is_lease then 1 else 0 end) = 1 as is_lease
+        max(case when is_lease then 1 else 0 end) = 1 as is_lease,
+        max(case when is_ours then 1 else 0 end) = 1 as is_ours
     from found
     group by record_uid, identity_key
 )

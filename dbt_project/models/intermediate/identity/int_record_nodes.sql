@@ -10,7 +10,7 @@ with members as (
 held as (
     select
         held.record_uid, held.client_id, held.provider, held.stream, held.occurred_at, held.identity_key, held.given_name, held.greeted_name, held.full_name,
-        held.is_lease, members.cluster_id, keys.key_kind, keys.key_value, keys.key_class, keys.may_be_copied
+        held.is_lease, held.is_ours, members.cluster_id, keys.key_kind, keys.key_value, keys.key_class, keys.may_be_copied
     from {{ ref('int_record_keys') }} as held
     inner join {{ ref('int_keys') }} as keys on held.identity_key = keys.identity_key
     inner join members on held.identity_key = members.node
@@ -37,7 +37,12 @@ leased as (
             partition by identity_key
             order by occurred_at, case when is_lease then 0 else 1 end, record_uid
             rows between unbounded preceding and current row
-        ) as lease
+        ) as lease,
+        max(case when not is_ours and stream not in ('contacts', 'customers') then occurred_at end) over (
+            partition by identity_key
+            order by occurred_at, case when is_ours then 1 else 0 end, record_uid
+            rows between unbounded preceding and current row
+        ) as heard_at
     from held
     where key_class = 'masked_marketplace' or may_be_copied
 ),
@@ -48,7 +53,8 @@ lent as (
         split_part(lease, '|', 2) as lent_to,
         substr(lease, length(split_part(lease, '|', 1)) + length(split_part(lease, '|', 2)) + 3) as lease_uid,
         given_name,
-        {{ epoch_seconds('occurred_at') }} - {{ epoch_seconds("cast(split_part(lease, '|', 1) as timestamp)") }} as seconds_after
+        {{ epoch_seconds('occurred_at') }} - {{ epoch_seconds("cast(split_part(lease, '|', 1) as timestamp)") }} as seconds_after,
+        {{ epoch_seconds('occurred_at') }} - {{ epoch_seconds('heard_at') }} as seconds_unheard
     from leased
 ),
 
@@ -149,6 +155,8 @@ ruled as (
             when held.stream = 'identity_decisions' then case when decisions.decision = 'link' then 'decided' else 'parted' end
             when set_aside.identity_key is not null then 'set_aside'
             when held.key_class in ('household', 'direct') and held.may_be_copied and lent.lease_uid is null and held.given_name is null then 'copied_later'
+            when held.key_class in ('household', 'direct') and held.may_be_copied and held.is_ours and coalesce(held.given_name, held.greeted_name) is null
+                and (lent.seconds_unheard is null or lent.seconds_unheard > {{ var('copied_days') }} * 86400) then 'copied_long_ago'
             when held.key_class = 'household' and spellings.name_on_key is not null then 'shared_with_name'
             when held.key_class = 'household' then 'shared_without_name'
             when held.key_class = 'masked_marketplace' and held.is_lease then 'lease'
@@ -218,6 +226,7 @@ told as (
             when 'lent_to_nobody' then key_value || ' is a marketplace''s number, lent to nobody we know at that time.'
             when 'lent_long_ago' then key_value || ' is a marketplace''s number; its last lead is too long ago.'
             when 'copied_later' then key_value || ' came later with a marketplace''s lead and may be its number: whose it was before, nobody wrote down.'
+            when 'copied_long_ago' then key_value || ' came with a marketplace''s lead and may be its number: whom we called on it so long after, nobody wrote down.'
             when 'lent_to_another' then key_value || ' is a marketplace''s number, lent to somebody of another name at that time.'
             when 'spam' then key_value || ' is a nuisance caller.'
             when 'decided' then 'Somebody decided that these are one person.'
