@@ -193,10 +193,10 @@ def check(life: Life) -> None:
             assert row["due_at"] <= row["first_sent_at"] < row["expires_at"]
 
 
-def test_ten_random_deaths_lose_nothing_and_repeat_nothing(sandbox: RunningSandbox, tmp_path: Path) -> None:
+def test_twenty_random_deaths_lose_nothing_and_repeat_nothing(sandbox: RunningSandbox, tmp_path: Path) -> None:
     life = born(sandbox, tmp_path, working_hours())
     try:
-        live_through(life, deaths=10, seed=7)
+        live_through(life, deaths=20, seed=7)
         check(life)
     finally:
         life.close()

@@ -52,29 +52,36 @@ imported_leads as (
     left join leads on leads.record_uid = imported.channel || ':imported_leads:' || imported.record_key
 ),
 
--- the same lead by number; where one side has none, by the same lead of ours within a day
-pairs as (
+-- the same lead by number; where one side has none, by the same lead of ours within a day. Two joins: one on either would compare
+-- every lead of a client with every other
+alike as (
     select
         imported_leads.channel, imported_leads.record_key as imported_key, pushed_leads.record_key as pushed_key,
-        row_number() over (
-            partition by imported_leads.channel, imported_leads.record_key
-            order by case when imported_leads.lead_number = pushed_leads.lead_number then 0 else 1 end, pushed_leads.created_at, pushed_leads.record_key
-        ) as nth_pushed,
-        row_number() over (
-            partition by imported_leads.channel, pushed_leads.record_key
-            order by case when imported_leads.lead_number = pushed_leads.lead_number then 0 else 1 end, imported_leads.created_at, imported_leads.record_key
-        ) as nth_imported
+        imported_leads.created_at as imported_at, pushed_leads.created_at as pushed_at, 0 as likeness
     from imported_leads
     inner join pushed_leads
         on imported_leads.client_id = pushed_leads.client_id and imported_leads.channel = pushed_leads.channel
-        and (
-            imported_leads.lead_number = pushed_leads.lead_number
-            or (
-                (imported_leads.lead_number is null or not pushed_leads.is_numbered)
-                and imported_leads.lead_id = pushed_leads.lead_id
-                and abs({{ epoch_seconds('imported_leads.created_at') }} - {{ epoch_seconds('pushed_leads.created_at') }}) <= 86400
-            )
-        )
+        and imported_leads.lead_number = pushed_leads.lead_number
+
+    union all
+
+    select
+        imported_leads.channel, imported_leads.record_key, pushed_leads.record_key, imported_leads.created_at, pushed_leads.created_at, 1
+    from imported_leads
+    inner join pushed_leads
+        on imported_leads.client_id = pushed_leads.client_id and imported_leads.channel = pushed_leads.channel
+        and imported_leads.lead_id = pushed_leads.lead_id
+    where (imported_leads.lead_number is null or not pushed_leads.is_numbered)
+        and coalesce(imported_leads.lead_number <> pushed_leads.lead_number, true)
+        and abs({{ epoch_seconds('imported_leads.created_at') }} - {{ epoch_seconds('pushed_leads.created_at') }}) <= 86400
+),
+
+pairs as (
+    select
+        channel, imported_key, pushed_key,
+        row_number() over (partition by channel, imported_key order by likeness, pushed_at, pushed_key) as nth_pushed,
+        row_number() over (partition by channel, pushed_key order by likeness, imported_at, imported_key) as nth_imported
+    from alike
 ),
 
 known as (
