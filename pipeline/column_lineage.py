@@ -17,9 +17,8 @@ from pipeline.landing import SCHEMA
 
 log = logging.getLogger("leadtrail.lineage")
 
-_ONE = r"(?:'(?:[^']|'')*'|\b\d+\b)"
-_VALUES = re.compile(rf"--[^\n]*|{_ONE}(?:\s*,\s*{_ONE})*")  # and comments, in which an apostrophe means nothing
-_AMONG = re.compile(r"[\w.\"]+ in \(0\)")  # where nothing is new, a build asks for `false`
+_VALUES = re.compile(r"--[^\n]*|'(?:[^']|'')*'|\b\d+\b")  # and comments, in which an apostrophe means nothing
+_AMONG = re.compile(r"[\w.\"]+ in \(0(?:\s*,\s*0)*\)")  # where nothing is new, a build asks for `false`
 Parents = dict[str, list[tuple[str, str]]]
 """Column -> (relation "schema.table" or source "provider.stream", column) it is made of."""
 
@@ -32,7 +31,7 @@ def parents_of(
     if name.startswith("base_"):
         return _from_landing(name, columns)
     # values differ from build to build (how far a model has come, and what is new), and no column hangs on them
-    same = _AMONG.sub("false", _VALUES.sub("0", compiled))
+    same = node.get("raw_code", "") + _AMONG.sub("false", _VALUES.sub("0", compiled))
     path = cache / f"{name}-{hashlib.sha256(same.encode()).hexdigest()[:16]}.json"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)

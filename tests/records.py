@@ -160,6 +160,23 @@ def decision(client: str, decision_id: str, at: datetime, what: str, key_a: str,
     return _landed(client, "leadtrail", "identity_decisions", decision_id, payload, at, **more)
 
 
+def output(client: str, output_id: str, at: datetime, identifier: str, given_name: str, **more: Any) -> Landed:
+    """A task of ours about somebody, done."""
+    payload = {
+        "output_id": output_id,
+        "output_type": "task",
+        "channel": "crm_task",
+        "status": "delivered",
+        **dict.fromkeys(("status_at", "created_at", "due_at", "expires_at"), at.isoformat()),
+        "priority": 1,
+        "owner": "dana",
+        "provider": "hubspot",
+        "identifier": identifier,
+        "given_name": given_name,
+    }
+    return _landed(client, "leadtrail", "outputs", output_id, payload, at, **more)
+
+
 def customer(client: str, customer_id: str, at: datetime, name: str, *, phone: str = "", **more: Any) -> Landed:
     given, family = name.split()
     payload = {

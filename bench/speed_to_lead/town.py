@@ -72,9 +72,7 @@ def miss_call(sandbox: RunningSandbox, client: Client, phone: str, number: int, 
 
 
 def main() -> None:
-    stand_back(
-        NICE["sync"]
-    )  # a provider is not on our machine: what it does for the full sync yields, as the sync does itself
+    stand_back(NICE["sync"])  # a provider is not on our machine: it yields, as the sync does that it serves
     settings = Settings.from_env({"LEADTRAIL_HOME": sys.argv[1]})
     kept = Kept(**json.loads((settings.home / "bench-town.json").read_text()))
     made = {name: value for name, value in asdict(kept).items() if name != "end"}

@@ -20,6 +20,7 @@ from tests.records import (
     deal_contact,
     decision,
     form,
+    output,
     text,
     thumbtack_lead,
     tracker,
@@ -81,7 +82,9 @@ def _stories() -> list[Landed]:
         contact("once", "3", T0 + HOUR, first="Eve", last="Stone", phone="5125552125"),
         call("once", "C4", T0 - 30 * DAY, "+15125552125"),
         call("once", "C5", T0 + 30 * DAY, "+15125552125"),
-        # whom we call on it is who called us lately; so long after, it may have been lent to anybody
+        # whom we call on it is who called us lately; so long after, it may have been lent to anybody, and what we did about
+        # them is no sign of theirs
+        output("once", "O1", T0 + 195 * DAY, "phone:+15125552125", "Eve"),
         call("once", "C6", T0 + 35 * DAY, "+15125552125", payload={"direction": "outbound"}),
         call("once", "C7", T0 + 200 * DAY, "+15125552125", payload={"direction": "outbound"}),
         # two of one first name
@@ -246,7 +249,7 @@ def test_a_number_that_a_marketplace_does_not_vouch_for_is_its_leads_for_some_da
         {"calls:C2"},
         {"leads:L2", "contacts:2", "calls:C3"},
         {"calls:C4"},
-        {"leads:L3", "contacts:3", "calls:C5", "calls:C6"},
+        {"leads:L3", "contacts:3", "calls:C5", "calls:C6", "outputs:O1"},
         {"calls:C7"},
         {"contacts:5"},
         {"leads:L4"},

@@ -61,3 +61,11 @@ def test_a_build_of_other_news_reads_nothing_off_again(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
     read(sql.replace("id as", "items as").format("false"), tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_list_of_values_among_the_columns_is_read_off_for_itself(tmp_path: Path) -> None:
+    sql = 'select {} from "warehouse"."staging"."base_a__x"'
+    read(sql.format("1 as a, 2 as b, id"), tmp_path)
+    read(sql.format("1, id"), tmp_path)
+    read(sql.format("1, 2, id"), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3

@@ -38,7 +38,7 @@ leased as (
             order by occurred_at, case when is_lease then 0 else 1 end, record_uid
             rows between unbounded preceding and current row
         ) as lease,
-        max(case when not is_ours and stream not in ('contacts', 'customers') then occurred_at end) over (
+        max(case when not is_ours and provider <> 'leadtrail' and stream not in ('contacts', 'customers') then occurred_at end) over (
             partition by identity_key
             order by occurred_at, case when is_ours then 1 else 0 end, record_uid
             rows between unbounded preceding and current row
