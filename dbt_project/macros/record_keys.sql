@@ -1,7 +1,8 @@
 {# Identifiers of the records of one stream, one row each, as `client|kind:value`.
    keys: {kind: expression}; `given` and `full` are names as typed by somebody who knew, `screen` is what the phone network showed;
    `greeted` whom a text of ours is for; `at` says when.
-   Flags: `is_proxy` (the marketplace lends this phone; null when it does not say), `is_own` (the client's own line), `is_spam`. #}
+   Flags: `is_proxy` (the marketplace lends this phone; null when it does not say), `is_own` (the client's own line), `is_spam`,
+   `lends` (a marketplace showed this phone for its lead), `is_ours` (a call or text of the client's to somebody). #}
 {% macro record_keys(provider, stream, relation, keys, at, given='null', full='null', is_proxy='false', is_own='false', is_spam='false', lends='false', screen='null', greeted='null', is_ours='false') %}
 {%- for kind, expression in keys.items() %}
 select
