@@ -19,20 +19,16 @@ from pipeline.warehouse import PROJECT
 MACROS = ("portable", "local_day", "metrics")
 MODELS = {
     "int_zone_days": "intermediate/metrics",
+    "int_person_weeks": "intermediate/metrics",
     "client_periods": "marts/metrics",
     "period_figures": "marts/metrics",
     "safe_figures": "marts/client_safe",
 }
 DDL = """
 create table leadtrail_clients (client_id varchar, timezone varchar);
-create table int_calls (client_id varchar, called_at timestamp, person_id varchar, is_human boolean, is_answered boolean);
-create table dim_leads (client_id varchar, lead_id varchar, person_id varchar, channel varchar, opened_at timestamp,
-    opened_on date, booked_at timestamp, is_booked boolean, has_enquiry boolean, is_valid boolean, human_response_seconds bigint);
-create table int_conversions (client_id varchar, lead_id varchar, conversion_type varchar, currency varchar,
-    converted_at timestamp, revenue_cents bigint);
 create table int_unowned_money (client_id varchar, currency varchar, converted_at timestamp, revenue_cents bigint);
 create table fct_lead_events (client_id varchar, person_id varchar, event_type varchar, occurred_at timestamp,
-    received_at timestamp, record_uid varchar, detail varchar, value_cents bigint, currency varchar);
+    received_at timestamp, record_uid varchar, detail varchar, value_cents bigint, currency varchar, cluster_id varchar);
 create table sync_health (client_id varchar, provider varchar, last_success_at timestamp);
 create table marketing_channels (provider_source varchar, channel varchar);
 insert into leadtrail_clients values ('acme', 'UTC');
@@ -62,6 +58,7 @@ def sql_of(name: str) -> str:
         source=lambda *names: "_".join(names),
         dbt=SimpleNamespace(type_string=lambda: "varchar"),
         adapter=SimpleNamespace(dispatch=lambda macro: macros[f"default__{macro}"]),
+        touched_rows=lambda relation: relation,
         **{"ref": lambda model: model, "return": lambda value: value},
     )
     text = "\n".join((PROJECT / "macros" / f"{one}.sql").read_text() for one in MACROS)
@@ -78,7 +75,7 @@ def _prepared(clients: tuple[str, ...], first: datetime, last: datetime) -> duck
     connection.executemany("insert into leadtrail_clients values (?, 'UTC')", [[one] for one in clients])
     connection.execute("create table int_zone_days as " + sql_of("int_zone_days"))
     known = [[one, at.replace(tzinfo=None), at.replace(tzinfo=None)] for one in clients for at in (first, last)]
-    connection.executemany("insert into fct_lead_events values (?, null, 'none', ?, ?, '', '', 0, null)", known)
+    connection.executemany("insert into fct_lead_events values (?, null, 'none', ?, ?, '', '', 0, null, null)", known)
     connection.execute("create table client_periods as " + sql_of("client_periods"))
     return connection
 
@@ -102,18 +99,20 @@ def safe_figures(worlds: Mapping[str, Sequence[Happening]], *, first: datetime, 
     happened = pa.Table.from_pylist(rows)  # noqa: F841  (read by the SQL below)
     connection.execute("""
         create or replace table int_calls as
-            select client_id, "at"::timestamp as called_at, person_id, true as is_human, is_answered from happened;
-        create or replace table dim_leads as
+            select client_id, "at"::timestamp as called_at, person_id, true as is_human, is_answered, client_id as cluster_id
+            from happened;
+        create or replace table int_leads as
             select client_id, lead_id, person_id, channel, "at"::timestamp as opened_at, "at"::date as opened_on,
-                "at"::timestamp as booked_at, true as is_booked, true as has_enquiry, true as is_valid,
-                600 as human_response_seconds
+                "at"::timestamp as booked_at, true as has_enquiry, true as is_valid, 600 as human_response_seconds,
+                client_id as cluster_id
             from happened;
         create or replace table int_conversions as
             select client_id, lead_id, 'payment' as conversion_type, 'USD' as currency, "at"::timestamp as converted_at,
-                cents as revenue_cents
+                cents as revenue_cents, client_id as cluster_id
             from happened;
     """)
-    connection.execute("create or replace table period_figures as " + sql_of("period_figures"))
+    for model in ("int_person_weeks", "period_figures"):
+        connection.execute(f"create or replace table {model} as {sql_of(model)}")
     cursor = connection.execute(sql_of("safe_figures"))
     names = [column[0] for column in cursor.description or ()]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -12,7 +12,7 @@
 {% materialization connected_components, default %}
   {%- set target = this.incorporate(type='table') -%}
   {%- set existing = load_cached_relation(this) -%}
-  {%- set building_on = continues_components() and not (config.require('replaces') == 'components' and component_everything('keys')) -%}
+  {%- set building_on = builds_on() and not (config.require('replaces') == 'components' and everything_touched('keys')) -%}
   {%- set edges, nodes, links = component_table('edges'), component_table('nodes'), component_table('links') -%}
   {%- set labels = [component_table('even'), component_table('odd')] -%}
   {{ run_hooks(pre_hooks, inside_transaction=False) }}
@@ -77,20 +77,18 @@
   {%- elif config.require('replaces') == 'components' -%}
     {%- set reached = "(select distinct component from " ~ target ~ " where node in (select node from " ~ nodes ~ "))" -%}
     {% do run_query("insert into landing.touched_clusters select " ~ this_build() ~ ", component from " ~ reached ~ " as reached
-        union select " ~ this_build() ~ ", least_nodes.node from " ~ labels[round.number % 2] ~ " as settled
-        inner join " ~ nodes ~ " as least_nodes on settled.label = least_nodes.number") %}
+        union select " ~ this_build() ~ ", component from (" ~ result ~ ") as made") %}
     {% call statement('main') %}
       delete from {{ target }} where component in {{ reached }};
       insert into {{ target }} (node, component, part) {{ result }};
     {% endcall %}
   {%- else -%}
     {% call statement('main') %}
-      delete from {{ target }} where {{ 'true' if component_everything() else 'part in (select touched from landing.touched_clusters where build > ' ~ component_progress() ~ ')' }};
+      delete from {{ target }} where {{ only_touched('clusters', 'part') }};
       insert into {{ target }} (node, component, part) {{ result }};
     {% endcall %}
   {%- endif -%}
-  {% do run_query("delete from landing.progress where model = '" ~ this.identifier ~ "'") %}
-  {% do run_query("insert into landing.progress select '" ~ this.identifier ~ "', max(build) from landing.builds") %}
+  {% call statement('progress') %}{{ note_progress() }}{% endcall %}
   {%- for relation in [edges, nodes, links] + labels -%}{% do adapter.drop_relation(relation) %}{%- endfor -%}
   {{ run_hooks(post_hooks, inside_transaction=True) }}
   {{ adapter.commit() }}
@@ -103,18 +101,4 @@
 {% macro create_component_table(relation, query) %}
   {% do adapter.drop_relation(relation) %}
   {% call statement('component_table') %}{{ create_table_as(False, relation, query) }}{% endcall %}
-{% endmacro %}
-
-{# What is_incremental() and progress() are to incremental models. #}
-{% macro continues_components() %}
-  {{ return(execute and load_cached_relation(this) is not none and not should_full_refresh()) }}
-{% endmacro %}
-
-{% macro component_progress() %}
-  {{ return(run_query("select coalesce(max(build), 0) from landing.progress where model = '" ~ this.identifier ~ "'").columns[0].values()[0] | int) }}
-{% endmacro %}
-
-{% macro component_everything(log='clusters') %}
-  {%- if not continues_components() -%}{{ return(true) }}{%- endif -%}
-  {{ return(run_query("select count(*) from landing.touched_" ~ log ~ " where touched is null and build > " ~ component_progress()).columns[0].values()[0] | int > 0) }}
 {% endmacro %}

@@ -10,12 +10,18 @@
     {%- if existing -%}{% do adapter.drop_relation(existing) %}{%- endif -%}
     {% call statement('main') %}{{ create_table_as(False, target, compiled_code) }}{% endcall %}
   {%- else -%}
-    {%- set fresh = make_temp_relation(target) -%}
-    {% call statement('fresh') %}create temporary table {{ fresh.include(database=False, schema=False) }} as ({{ compiled_code }}){% endcall %}
+    {%- set handed_on = hands_on() -%}
+    {%- if handed_on -%}
+      {%- set fresh = fresh_relation(target) -%}
+      {% do hand_on(fresh, compiled_code) %}
+    {%- else -%}
+      {%- set fresh = make_temp_relation(target).include(database=False, schema=False) -%}
+      {% call statement('fresh') %}create temporary table {{ fresh }} as ({{ compiled_code }}){% endcall %}
+    {%- endif -%}
     {%- set strategy = adapter.get_incremental_strategy_macro(context, config.require('incremental_strategy')) -%}
     {% call statement('main') %}
       {{ strategy({'target_relation': target, 'temp_relation': fresh, 'dest_columns': adapter.get_columns_in_relation(existing)}) }};
-      drop table {{ fresh.include(database=False, schema=False) }}
+      {{ 'drop table ' ~ fresh if not handed_on }}
     {% endcall %}
   {%- endif -%}
   {% do persist_docs(target, model) %}

@@ -13,15 +13,17 @@
   create table if not exists landing.touched_records (build bigint not null, provider {{ text_type() }} not null, stream {{ text_type() }} not null, touched {{ text_type() }});
   create table if not exists landing.touched_keys (build bigint not null, touched {{ text_type() }});
   create table if not exists landing.touched_clusters (build bigint not null, touched {{ text_type() }});
+  {{ forget_handed_on() }}
   insert into landing.builds select coalesce(max(build), 0) + 1 from landing.builds;
   delete from landing.builds where build < (select max(build) from landing.builds);
-  -- what every reader has read goes; an adapter of events reads only its own provider's records, and may have had no news for long
-  {%- set adapters = "model like 'int_events__%'" %}
+  -- what every reader has read goes; some read only their own provider's records, and may have had no news for long
+  {%- set adapters = "(model like 'int_events__%' or model like 'stg_%')" %}
   delete from landing.touched_records
   where build <= (select min(build) from landing.progress where not {{ adapters }})
     and build <= (
       select coalesce(min(progress.build), {{ this_build() }}) from landing.progress as progress
       where progress.model = 'int_events__' || landing.touched_records.provider
+        or progress.model like 'stg_' || landing.touched_records.provider || '__%'
     );
   {%- for log in ['keys', 'clusters'] %}
   delete from landing.touched_{{ log }} where build <= (select min(build) from landing.progress where not {{ adapters }});
@@ -30,9 +32,15 @@
 
 {% macro this_build() %}(select max(build) from landing.builds){% endmacro %}
 
+{# What is_incremental() is to dbt's own materialization, for ours as well. #}
+{% macro builds_on() %}
+  {{ return(execute and load_cached_relation(this) is not none and not should_full_refresh()
+      and model.config.materialized in ('incremental', 'connected_components')) }}
+{% endmacro %}
+
 {# The number of the build up to which this model has read the logs. Asked once for each model: `model` is its own dictionary. #}
 {% macro progress() %}
-  {%- if execute and is_incremental() -%}
+  {%- if builds_on() -%}
     {%- if 'progress' not in model -%}
       {%- set rows = run_query("select coalesce(max(build), 0) from landing.progress where model = '" ~ this.identifier ~ "'") -%}
       {%- do model.update({'progress': rows.columns[0].values()[0] | int}) -%}
@@ -52,7 +60,7 @@
 
 {# Whether a log says "everything" since this model last looked. #}
 {% macro everything_touched(log, where='true') %}
-  {%- if execute and is_incremental() -%}
+  {%- if builds_on() -%}
     {%- set rows = run_query("select count(*) from landing.touched_" ~ log ~ " where touched is null and build > " ~ progress() ~ " and " ~ where) -%}
     {{ return(rows.columns[0].values()[0] | int > 0) }}
   {%- endif -%}
@@ -130,7 +138,7 @@
 
 {# The same by an identifier that records of two streams share: that of the touched records of both. #}
 {% macro only_sharing(column, relations) -%}
-  {%- if not (execute and is_incremental()) -%}true
+  {%- if not builds_on() -%}true
   {%- else -%}
     {%- set news -%}
       {%- for relation, provider, stream in relations %}
@@ -144,6 +152,16 @@
     {%- endif -%}
   {%- endif -%}
 {%- endmacro %}
+
+{# incremental_strategy='staged_records', of staging models that are tables: rows of touched records of `config.records_of` go, and those that
+   the model brings are replaced. #}
+{% macro get_incremental_staged_records_sql(arg_dict) %}
+  {%- set target, fresh = arg_dict['target_relation'], arg_dict['temp_relation'] -%}
+  {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
+  {%- set provider, stream = config.require('records_of') -%}
+  delete from {{ target }} where {{ only_touched_records(provider, stream) }} or record_key in (select record_key from {{ fresh }});
+  insert into {{ target }} ({{ columns }}) select {{ columns }} from {{ fresh }}
+{% endmacro %}
 
 {# incremental_strategy='latest_version', of base models: a record's row is replaced, and the record is touched. What landed again as it
    was, or in a compacted segment, touches nothing. #}
@@ -222,12 +240,12 @@
 {% endmacro %}
 
 {# When we first read a stream tells since when we knew all that is in it: if an earlier segment comes late, everybody with a record
-   there is touched. #}
+   there is touched, for what hangs on int_identity. #}
 {% macro touch_moved_first_days() %}
   {%- if is_incremental() %}
   insert into landing.touched_clusters
   select distinct {{ this_build() }}, identity.cluster_id
-  from {{ ref('int_identity') }} as identity
+  from {{ this }} as identity
   inner join (
     select records.client_id, records.provider, records.stream
     from {{ ref('int_records') }} as records

@@ -69,3 +69,8 @@ def test_a_list_of_values_among_the_columns_is_read_off_for_itself(tmp_path: Pat
     read(sql.format("1, id"), tmp_path)
     read(sql.format("1, 2, id"), tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_rows_a_model_has_just_made_and_handed_on_are_that_model_s(tmp_path: Path) -> None:
+    sql = """select id from (select * from "warehouse"."staging__fresh"."base_b__y" where id in ('a')) as touched"""
+    assert read(sql, tmp_path) == {"id": [("staging.base_b__y", "id")]}

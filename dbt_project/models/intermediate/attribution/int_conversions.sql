@@ -1,4 +1,4 @@
-{{ config(materialized='incremental', incremental_strategy='touched', touched=['clusters', 'cluster_id'], post_hook="{{ note_progress() }}") }}
+{{ config(materialized='incremental', incremental_strategy='touched', touched=['clusters', 'cluster_id'], hands_on=true, post_hook="{{ note_progress() }}") }}
 -- What is to be credited: every movement of money in the books, whosoever it is, and every booking. A deleted or voided record has no
 -- amount left, so it is none.
 with clients as (
@@ -7,15 +7,14 @@ with clients as (
 
 money as (
     select client_id, event_id, lead_id, event_type, stream, occurred_at, value_cents, currency, cluster_id
-    from {{ ref('fct_lead_events') }}
-    where {{ only_touched('clusters', 'cluster_id') }}
-        and event_type in ('payment_received', 'refund_issued') and value_cents <> 0
+    from {{ touched_rows(ref('fct_lead_events')) }} as touched
+    where event_type in ('payment_received', 'refund_issued') and value_cents <> 0
 ),
 
 leads as (
     select client_id, lead_id, booked_at, currency, cluster_id
-    from {{ ref('int_leads') }}
-    where {{ only_touched('clusters', 'cluster_id') }} and is_booked
+    from {{ touched_rows(ref('int_leads')) }} as touched
+    where is_booked
 ),
 
 conversions as (

@@ -17,8 +17,8 @@ with touches as (
         case when touch_number = 1 then 1 else 0 end
             + case when is_lead_created then 1 else 0 end
             + case when is_quote_sent then 1 else 0 end as milestones
-    from {{ ref('int_touches') }} as int_touches
-    where {{ only_touched('clusters', 'cluster_id') }} and is_credited
+    from {{ touched_rows(ref('int_touches')) }} as int_touches
+    where is_credited
 ),
 
 counted as (
@@ -63,7 +63,7 @@ lead_credit as (
 ),
 
 conversions as (
-    select * from {{ ref('int_conversions') }} where {{ only_touched('clusters', 'cluster_id') }}
+    select * from {{ touched_rows(ref('int_conversions')) }} as touched
 ),
 
 -- whose lead has no touch that could have brought it, or that has no lead at all, is unattributed: visible, never spread over the others

@@ -1,17 +1,16 @@
-{{ config(materialized='incremental', incremental_strategy='touched', touched=['clusters', 'cluster_id'], post_hook="{{ note_progress() }}") }}
+{{ config(materialized='incremental', incremental_strategy='touched', touched=['clusters', 'cluster_id'], hands_on=true, post_hook="{{ note_progress() }}") }}
 -- The touches of each lead, in order. Enquiries on one channel that follow each other closely are one touch: a caller who rings three
 -- times, or a conversation, was brought by the channel once. Touches after the booking brought nothing: they are kept, not credited.
 with events as (
     select client_id, lead_id, cluster_id, event_id, event_type, occurred_at, channel, contact_method, is_enquiry
-    from {{ ref('fct_lead_events') }}
-    where {{ only_touched('clusters', 'cluster_id') }} and lead_id is not null
+    from {{ touched_rows(ref('fct_lead_events')) }} as touched
+    where lead_id is not null
         and ((is_enquiry and channel is not null) or event_type = 'crm_deal_opened')
 ),
 
 leads as (
     select lead_id, is_booked, booked_at, quoted_at
-    from {{ ref('int_leads') }}
-    where {{ only_touched('clusters', 'cluster_id') }}
+    from {{ touched_rows(ref('int_leads')) }} as touched
 ),
 
 deals as (

@@ -16,4 +16,4 @@ select
     coalesce(money.currency, 'unknown') as currency
 from money
 inner join {{ source('leadtrail', 'clients') }} as clients on money.client_id = clients.client_id
-where not exists (select 1 from {{ ref('int_identity') }} as identity where identity.record_uid = money.record_uid)
+where not exists (select 1 from {{ ref('int_identity') }} as identity where identity.record_uid = money.record_uid and identity.provider = 'quickbooks')

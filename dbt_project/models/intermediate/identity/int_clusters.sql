@@ -1,29 +1,33 @@
 {{ config(materialized='connected_components', replaces='components') }}
 -- Records that share any identifier, even one that does not prove anything, lie in one cluster. Who is who is then decided inside
 -- each cluster alone, so news about one cluster never changes another.
-{%- set everything = component_everything('keys') %}
-with touched as (
-    {%- if everything %}
-    select cast(null as {{ text_type() }}) as identity_key where false
-    {%- else %}
-    select distinct touched as identity_key from landing.touched_keys where build > {{ component_progress() }}
-    {%- endif %}
+{%- set everything = everything_touched('keys') %}
+{%- set ties_nothing = "('business_line', 'tracking_number', 'name_only')" %}
+with
+{%- if not everything %}
+
+touched_records as (
+    select distinct record_uid
+    from {{ ref('int_record_keys') }}
+    where identity_key in (select touched from landing.touched_keys where build > {{ progress() }})
 ),
 
-{%- if not everything %}
+beside as (
+    select distinct identity_key
+    from {{ ref('int_record_keys') }}
+    where record_uid in (select record_uid from touched_records)
+),
 
 -- every identifier that ties a record with a touched one to others, and the whole of the clusters these are in
 neighbours as (
     select beside.identity_key
-    from {{ ref('int_record_keys') }} as held
-    inner join {{ ref('int_record_keys') }} as beside on held.record_uid = beside.record_uid
+    from beside
     inner join {{ ref('int_keys') }} as keys on beside.identity_key = keys.identity_key
-    where held.identity_key in (select identity_key from touched)
-        and keys.key_class not in ('business_line', 'tracking_number', 'name_only')
+    where keys.key_class not in {{ ties_nothing }}
     union
-    select identity_key from touched
+    select touched from landing.touched_keys where build > {{ progress() }}
     union
-    select 'record:' || record_uid from {{ ref('int_record_keys') }} where identity_key in (select identity_key from touched)
+    select 'record:' || record_uid from touched_records
 ),
 
 reached as (
@@ -32,17 +36,26 @@ reached as (
     union
     select identity_key from neighbours
 ),
+
+reached_records as (
+    select distinct record_uid
+    from {{ ref('int_record_keys') }}
+    where identity_key in (select identity_key from reached)
+),
 {%- endif %}
 
-usable as (
-    select held.record_uid, held.client_id, case when keys.key_class in ('business_line', 'tracking_number', 'name_only') then null else held.identity_key end as node
-    from {{ ref('int_record_keys') }} as held
-    inner join {{ ref('int_keys') }} as keys on held.identity_key = keys.identity_key
+held as (
+    select record_uid, client_id, identity_key
+    from {{ ref('int_record_keys') }}
     {%- if not everything %}
-    where held.record_uid in (
-        select record_uid from {{ ref('int_record_keys') }} where identity_key in (select identity_key from reached)
-    )
+    where record_uid in (select record_uid from reached_records)
     {%- endif %}
+),
+
+usable as (
+    select held.record_uid, held.client_id, case when keys.key_class in {{ ties_nothing }} then null else held.identity_key end as node
+    from held
+    inner join {{ ref('int_keys') }} as keys on held.identity_key = keys.identity_key
 ),
 
 hubs as (

@@ -1,8 +1,11 @@
-{{ config(materialized='incremental', incremental_strategy='touched', touched=['clusters', 'cluster_id'], post_hook="{{ note_progress() }}") }}
+{{ config(
+    materialized='incremental', incremental_strategy='touched', touched=['clusters', 'cluster_id'], hands_on=true,
+    post_hook=["{{ touch_moved_first_days() }}", "{{ note_progress() }}"]
+) }}
 -- Whose each record is, and why.
 with nodes as (
-    select * from {{ ref('int_record_nodes') }}
-    where {{ only_touched('clusters', 'cluster_id') }} and stream <> 'identity_decisions'
+    select * from {{ touched_rows(ref('int_record_nodes')) }} as touched
+    where stream <> 'identity_decisions'
 ),
 
 records as (

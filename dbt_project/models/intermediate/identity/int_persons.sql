@@ -2,9 +2,8 @@
 -- Nodes that records tie together are one person. Only what tells whose a record is takes part.
 with nodes as (
     select record_uid, cluster_id, node
-    from {{ ref('int_record_nodes') }}
+    from {{ touched_rows(ref('int_record_nodes')) }} as touched
     where node is not null
-        and {{ 'true' if component_everything() else 'cluster_id in (select touched from landing.touched_clusters where build > ' ~ component_progress() ~ ')' }}
 ),
 
 hubs as (

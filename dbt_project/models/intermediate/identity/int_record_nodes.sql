@@ -1,4 +1,4 @@
-{{ config(materialized='incremental', incremental_strategy='touched', touched=['clusters', 'cluster_id'], post_hook="{{ note_progress() }}") }}
+{{ config(materialized='incremental', incremental_strategy='touched', touched=['clusters', 'cluster_id'], hands_on=true, post_hook="{{ note_progress() }}") }}
 -- What each identifier on a record says about whose record it is: the node it hangs the record on, and why in plain words.
 -- A null node means: this identifier alone does not tell.
 with members as (

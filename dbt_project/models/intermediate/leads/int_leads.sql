@@ -1,8 +1,8 @@
-{{ config(materialized='incremental', incremental_strategy='touched', touched=['clusters', 'cluster_id'], post_hook="{{ note_progress() }}") }}
+{{ config(materialized='incremental', incremental_strategy='touched', touched=['clusters', 'cluster_id'], hands_on=true, post_hook="{{ note_progress() }}") }}
 -- What is true of each lead whatever day it is. What depends on today is added in dim_leads.
 with events as (
-    select * from {{ ref('fct_lead_events') }}
-    where {{ only_touched('clusters', 'cluster_id') }} and lead_id is not null
+    select * from {{ touched_rows(ref('fct_lead_events')) }} as touched
+    where lead_id is not null
 ),
 
 clients as (

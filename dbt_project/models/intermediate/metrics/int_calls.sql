@@ -1,4 +1,4 @@
-{{ config(materialized='incremental', incremental_strategy='touched', touched=['clusters', 'cluster_id'], post_hook="{{ note_progress() }}") }}
+{{ config(materialized='incremental', incremental_strategy='touched', touched=['clusters', 'cluster_id'], hands_on=true, post_hook="{{ note_progress() }}") }}
 -- What became of each customer's call, and whether it counts as a chance to book. What staff say of a call moves it between `booked`,
 -- `unbooked` and the exclusions; it can't take the caller out of `is_first_of_caller`, on which the raw booking rate stands.
 with clients as (
@@ -11,23 +11,20 @@ events as (
     select
         client_id, event_id, event_type, lead_id, person_id, occurred_at, received_at, channel, staff, duration_seconds, detail,
         record_uid, cluster_id
-    from {{ ref('fct_lead_events') }}
-    where {{ only_touched('clusters', 'cluster_id') }}
-        and contact_method = 'call' and event_type in ('call_answered', 'call_missed', 'call_voicemail', 'call_abandoned')
+    from {{ touched_rows(ref('fct_lead_events')) }} as touched
+    where contact_method = 'call' and event_type in ('call_answered', 'call_missed', 'call_voicemail', 'call_abandoned')
 ),
 
 two_ways as (
     select person_id, occurred_at
-    from {{ ref('fct_lead_events') }}
-    where {{ only_touched('clusters', 'cluster_id') }}
-        and contact_method = 'call' and duration_seconds >= 60 and event_type in ('call_answered', 'call_outbound_answered')
+    from {{ touched_rows(ref('fct_lead_events')) }} as touched
+    where contact_method = 'call' and duration_seconds >= 60 and event_type in ('call_answered', 'call_outbound_answered')
 
     union all
 
     select person_id, occurred_at
-    from {{ ref('fct_lead_events') }}
-    where {{ only_touched('clusters', 'cluster_id') }}
-        and event_type in ('text_received', 'email_received', 'marketplace_message_received')
+    from {{ touched_rows(ref('fct_lead_events')) }} as touched
+    where event_type in ('text_received', 'email_received', 'marketplace_message_received')
 ),
 
 -- only who was missed waits for contact

@@ -2,13 +2,11 @@
 -- How each lead is reached, and by what right. An identifier counts only if it is the person's own: no marketplace's, no tracking number, no
 -- office's, whose holder would not know what we write about.
 with leads as (
-    select * from {{ ref('int_leads') }}
-    where {{ only_touched('clusters', 'cluster_id') }}
+    select * from {{ touched_rows(ref('int_leads')) }} as touched
 ),
 
 identity as (
-    select record_uid, person_id from {{ ref('int_identity') }}
-    where {{ only_touched('clusters', 'cluster_id') }}
+    select record_uid, person_id from {{ touched_rows(ref('int_identity')) }} as touched
 ),
 
 held as (
@@ -64,8 +62,8 @@ zips as (
 
 events as (
     select person_id, lead_id, event_type, event_id, occurred_at, contact_method, detail, reference, record_uid, value_cents
-    from {{ ref('fct_lead_events') }}
-    where {{ only_touched('clusters', 'cluster_id') }} and lead_id is not null
+    from {{ touched_rows(ref('fct_lead_events')) }} as touched
+    where lead_id is not null
 ),
 
 -- what gives a right to write, of the whole person: what they agreed to, asked, and paid for

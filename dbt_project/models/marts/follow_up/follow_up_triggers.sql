@@ -9,8 +9,8 @@ with events as (
         actor, channel, detail, value_cents, duration_seconds, is_enquiry, is_minor,
         case when event_type = 'text_received' then lower(trim(text)) in ('help', 'info') end as asks_for_help,
         case when is_enquiry then lower(coalesce(service, '') || ' ' || coalesce(text, '')) end as asked_for
-    from {{ ref('fct_lead_events') }}
-    where {{ only_touched('clusters', 'cluster_id') }} and lead_id is not null
+    from {{ touched_rows(ref('fct_lead_events')) }} as touched
+    where lead_id is not null
 ),
 
 clients as (

@@ -1,10 +1,8 @@
 {{ config(
-    materialized='incremental', incremental_strategy='touched', touched=['clusters', 'cluster_id'],
-    pre_hook="{{ touch_moved_first_days() }}", post_hook="{{ note_progress() }}"
+    materialized='incremental', incremental_strategy='touched', touched=['clusters', 'cluster_id'], hands_on=true, post_hook="{{ note_progress() }}"
 ) }}
 with identity as (
-    select * from {{ ref('int_identity') }}
-    where {{ only_touched('clusters', 'cluster_id') }}
+    select * from {{ touched_rows(ref('int_identity')) }} as touched
 ),
 
 -- what a stream's first day brought had been known to the business all along; from then on we know a thing when we first read it

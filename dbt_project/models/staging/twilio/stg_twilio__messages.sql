@@ -1,7 +1,14 @@
+{{ config(materialized='incremental', incremental_strategy='staged_records', records_of=['twilio', 'messages'], post_hook="{{ note_progress() }}") }}
+{#- a message is called by its sid, also one that can no longer be read #}
+{%- set touched = only_sharing('message_sid', [
+    ("(select record_key, substr(record_key, length(client_id) + 2) as message_sid from " ~ ref('base_twilio__messages') ~ ") as named", 'twilio', 'messages'),
+    (ref('base_twilio__message_events'), 'twilio', 'message_events'),
+]) %}
 -- A message as far as anyone knows: what the API listed, raised by callbacks that know more; and inbound texts that so far
 -- only their webhook has told of. Callbacks of outbound messages not yet listed wait in stg_twilio__message_events.
+-- A table, because of one message and its callbacks an engine would otherwise read all of them.
 with messages as (
-    select * from {{ ref('base_twilio__messages') }} where rejected_because is null
+    select * from {{ ref('base_twilio__messages') }} where rejected_because is null and {{ touched }}
 ),
 
 events as (
@@ -9,7 +16,7 @@ events as (
         *,
         {{ twilio_status_rank('status') }} as status_rank
     from {{ ref('base_twilio__message_events') }}
-    where rejected_because is null
+    where rejected_because is null and {{ touched }}
 ),
 
 furthest as (
