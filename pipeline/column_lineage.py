@@ -28,7 +28,9 @@ def parents_of(
 ) -> Parents:
     """The parents of a model's columns. `tables`: {schema: {table: {column: type}}} of the warehouse."""
     name = str(node["name"])
-    compiled = compiled.replace('__fresh"."', '"."')  # what a model has just made of the same rows (macros/handed_on.sql)
+    compiled = compiled.replace(
+        '__fresh"."', '"."'
+    )  # what a model has just made of the same rows (macros/handed_on.sql)
     if name.startswith("base_"):
         return _from_landing(name, columns)
     # values differ from build to build (how far a model has come, and what is new), and no column hangs on them
