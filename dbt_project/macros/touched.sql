@@ -34,8 +34,8 @@
 
 {# What is_incremental() is to dbt's own materialization, for ours as well. #}
 {% macro builds_on() %}
-  {{ return(execute and load_cached_relation(this) is not none and not should_full_refresh()
-      and model.config.materialized in ('incremental', 'connected_components')) }}
+  {{ return(execute and model.config.materialized in ('incremental', 'connected_components')
+      and load_cached_relation(this) is not none and not should_full_refresh()) }}
 {% endmacro %}
 
 {# The number of the build up to which this model has read the logs. Asked once for each model: `model` is its own dictionary. #}
