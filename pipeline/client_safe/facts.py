@@ -26,6 +26,7 @@ Row = Mapping[str, Any]
 MODELS = Path(__file__).parents[2] / "dbt_project" / "models"
 # what decides a figure: these models, and what they read in metrics
 QUERIES = (
+    "intermediate/metrics/int_person_weeks.sql",
     "marts/client_safe/safe_figures.sql",
     "marts/client_safe/safe_improvement.sql",
     "marts/client_safe/safe_periods.sql",

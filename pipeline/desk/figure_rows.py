@@ -24,7 +24,7 @@ _NOT_FAILED = (
     "where event_type = 'leadtrail_outcome' and detail like 'failed%')"
 )
 _ENQUIRIES = "@timeline.dim_leads where has_enquiry and is_valid"
-# figure -> what is counted, and the time by which it belongs to a period. The same conditions as in metrics.period_figures
+# figure -> what is counted, and the time by which it belongs to a period. The same conditions as in intermediate.int_person_weeks
 _COUNTED = {
     "calls": (_HUMAN_CALLS + "('call_answered', 'call_missed', 'call_voicemail', 'call_abandoned')", "occurred_at"),
     "missed_calls": (_HUMAN_CALLS + "('call_missed', 'call_voicemail', 'call_abandoned')", "occurred_at"),

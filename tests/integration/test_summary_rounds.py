@@ -163,7 +163,7 @@ def test_the_query_hash_changes_with_a_definition_and_not_with_spacing_or_commen
     (copy.parent / "dbt_project.yml").write_text((facts.MODELS.parent / "dbt_project.yml").read_text())
     monkeypatch.setattr(facts, "MODELS", copy)
     assert query_hash() == before
-    changed = copy / "marts/metrics/period_figures.sql"
+    changed = copy / "intermediate/metrics/int_person_weeks.sql"
     changed.write_text(changed.read_text().replace("where is_human", "where true"))
     assert query_hash() != before
 
