@@ -36,7 +36,7 @@
   {% endcall %}
 {% endmacro %}
 
-{# The rows of `relation` whose clusters are touched, as a relation to select from. `where` may say more. #}
+{# The rows of `relation` whose clusters are touched, as a relation to select from. #}
 {% macro touched_rows(relation) -%}
   {%- if everything_touched('clusters') -%}{{ relation }}
   {%- else -%}
