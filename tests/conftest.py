@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +36,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return -1 if item.path.name == MAKES_THE_HOME else LONG_FIRST.index(folder) if folder in LONG_FIRST else 0
 
     items.sort(key=place)
+
+
+@pytest.fixture(autouse=True)
+def sigterm_is_heeded() -> Iterator[None]:
+    """Dagster gives SIGTERM what SIGINT has. Where a shell started the tests in the background, SIGINT is ignored, and whatever later
+    tests start would ignore SIGTERM."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session", autouse=True)
