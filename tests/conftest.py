@@ -40,8 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def sigterm_is_heeded() -> Iterator[None]:
-    """Dagster gives SIGTERM what SIGINT has. Where a shell started the tests in the background, SIGINT is ignored, and whatever later
-    tests start would ignore SIGTERM."""
+    """Dagster gives SIGTERM what SIGINT has. Where a shell started the tests in the background, SIGINT is
+    ignored, and whatever later tests start would ignore SIGTERM."""
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
