@@ -164,14 +164,26 @@
 {% endmacro %}
 
 {# incremental_strategy='latest_version', of base models: a record's row is replaced, and the record is touched. What landed again as it
-   was, or in a compacted segment, touches nothing. #}
+   was, or in a compacted segment, touches nothing. `config.read_together` names a column: records of a client that are alike in it, before
+   or after, are touched together. It is done here and not by who reads them: names of touched records are written out in a reader's text. #}
 {% macro get_incremental_latest_version_sql(arg_dict) %}
   {%- set target, fresh = arg_dict['target_relation'], arg_dict['temp_relation'] -%}
   {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
   {%- set provider, stream = config.require('touches') -%}
+  {%- set read_together = config.get('read_together') -%}
+  {{ touch_alike(target, fresh, provider, stream, read_together) if read_together }}
   delete from {{ target }} where record_key in (select record_key from {{ fresh }});
   insert into {{ target }} ({{ columns }}) select {{ columns }} from {{ fresh }};
+  {{ touch_alike(target, fresh, provider, stream, read_together) if read_together }}
   insert into landing.touched_records select {{ this_build() }}, '{{ provider }}', '{{ stream }}', record_key from {{ fresh }}
+{% endmacro %}
+
+{% macro touch_alike(target, fresh, provider, stream, column) %}
+  insert into landing.touched_records
+  select distinct {{ this_build() }}, '{{ provider }}', '{{ stream }}', alike.record_key
+  from {{ target }} as held
+  inner join {{ target }} as alike on held.client_id = alike.client_id and held.{{ column }} = alike.{{ column }}
+  where held.record_key in (select record_key from {{ fresh }}) and alike.record_key not in (select record_key from {{ fresh }});
 {% endmacro %}
 
 {# incremental_strategy='touched': rows of what the log names go, the model's rows come. `config.touched` names log and column. #}
@@ -221,19 +233,6 @@
 {% macro note_everything(log) %}
   {%- if not is_incremental() %}
   insert into landing.touched_{{ log }} (build, touched) select {{ this_build() }}, null
-  {%- else %}
-  select 1
-  {%- endif %}
-{% endmacro %}
-
-{# Whether a form counts or repeats another, staging tells by the others of the same words: a touched form touches them. #}
-{% macro touch_repeated_forms() %}
-  {%- if is_incremental() %}
-  insert into landing.touched_records
-  select distinct {{ this_build() }}, 'forms', 'submissions', beside.record_key
-  from {{ ref('base_forms__submissions') }} as held
-  inner join {{ ref('base_forms__submissions') }} as beside on held.client_id = beside.client_id and held.content_key = beside.content_key
-  where {{ only_touched_records('forms', 'submissions', 'held.record_key') }}
   {%- else %}
   select 1
   {%- endif %}

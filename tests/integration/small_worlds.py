@@ -163,7 +163,7 @@ PAYLOADS: Mapping[str, Callable[[int, Version], dict[str, Any]]] = {
     },
     "forms.submissions": lambda n, v: {
         "submission_id": str(n) if v.links else None,
-        "content_key": f"{_full_name(v)}{PHONES[v.phone]}",
+        "content_key": _full_name(v),
         "name": _full_name(v),
         "phone": PHONES[v.phone],
         "email": EMAILS[v.email],
@@ -340,8 +340,8 @@ UNDATED = ("hubspot.deal_contacts", "hubspot.task_contacts", "hubspot.pipelines"
 
 
 def _record_id(thing: Thing, payload: Mapping[str, Any]) -> str:
-    if thing.kind == "forms.submissions":  # one without an id of its own is known by what it says
-        return str(payload["submission_id"] or payload["content_key"])
+    if thing.kind == "forms.submissions":  # one without an id of its own is known by what it says, and when
+        return str(payload["submission_id"] or f"{payload['content_key']}:{thing.number}")
     if thing.kind == "twilio.message_events":  # each status of a message is an event of its own
         return f"{payload['MessageSid']}:{payload['MessageStatus']}"
     if thing.kind == "thumbtack.lead_updates":  # the same for a lead's charge

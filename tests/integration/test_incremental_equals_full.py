@@ -348,6 +348,11 @@ def test_of_two_equal_forms_the_later_goes_when_the_earlier_comes_late(told: Tol
     assert [told.seen[arrival]["events"].count(("repeated-story", "form_submitted")) for arrival in range(2)] == [1, 1]
 
 
+def test_two_equal_forms_days_apart_are_two_whichever_of_them_has_news(told: Told) -> None:
+    counted = [told.seen[arrival]["events"].count(("again-story", "form_submitted")) for arrival in range(3)]
+    assert counted == [1, 2, 2]
+
+
 def test_a_compaction_touches_nothing(told: Told) -> None:
     assert told.touched_by_compaction == dict.fromkeys(LOGS, 0)
 

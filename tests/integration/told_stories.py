@@ -32,12 +32,11 @@ def _record(
     return Landed(client, provider, stream, record, received_at=known, segment=segment)
 
 
-def _submission(client: str, minute: int, segment: int) -> Landed:
+def _submission(client: str, minute: int, segment: int, changed: int = 0) -> Landed:
     """A form without an id of its own, sent again."""
-    payload = {"content_key": "same words", "name": "Ana Lopez", "phone": ANA}
-    return _record(
-        client, "forms.submissions", f"same words:{minute}", payload, segment, at=FIRST + minute * DAY / 1440
-    )
+    payload = {"content_key": "same words", "name": "Ana Lopez", "phone": ANA, "service": str(changed)}
+    at = FIRST + minute * DAY / 1440
+    return _record(client, "forms.submissions", f"same words:{minute}", payload, segment, at=at, changed=changed)
 
 
 def _stage(client: str, label: str, probability: str, segment: int) -> Landed:
@@ -156,6 +155,11 @@ def stories() -> Iterator[Landed]:
     client = "repeated-story"  # the second of two equal forms comes first
     yield _submission(client, 3, 0)
     yield _submission(client, 0, 1)
+
+    client = "again-story"  # the same words two days later are another wish; a correction of one leaves the other whole
+    yield _submission(client, 0, 0)
+    yield _submission(client, 2 * 1440, 1)
+    yield _submission(client, 2 * 1440, 2, changed=1)
 
     client = "namesake-story"  # two of one name have nothing else in common: news of one leaves the other whole
     yield contact(client, "1", FIRST, first="Ana", last="Lopez", phone=ANA)

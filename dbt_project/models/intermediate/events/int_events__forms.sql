@@ -1,7 +1,6 @@
 {{ config(
-    materialized='incremental', incremental_strategy='touched_records', pre_hook="{{ touch_repeated_forms() }}", post_hook="{{ note_progress() }}"
+    materialized='incremental', incremental_strategy='touched_records', post_hook="{{ note_progress() }}"
 ) }}
--- depends_on: {{ ref('base_forms__submissions') }}
 with forms as (
     select
         *,

@@ -1,3 +1,5 @@
+{{ config(read_together='content_key') }}
+-- Whether a form counts or repeats another, staging tells by the others of the same words.
 {{ base_records('forms', 'submissions', {
     'submission_id': ['submission_id', 'text'],
     'content_key':   ['content_key', 'text', 'required'],
