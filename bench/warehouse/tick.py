@@ -1,7 +1,10 @@
-"""What a quarter of an hour brings to landing: 1,000 records of a home's own mix, spread over its clients and streams.
+"""1,000 records more in landing, of a home's own mix, spread over its clients and streams.
 
 Half are new versions of records that are known. Half are new records that carry a known person's phone, address or ids, so that
 they fall into what is there: harder than a stranger's first call, which touches nothing.
+
+news   made of what changed last, as a sync of the last hours brings it
+late   made of records of the whole year: as after an import, or when a provider corrects what it said long ago
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import duckdb
 import msgspec
@@ -21,7 +25,7 @@ RECORDS = 1000
 LATER = timedelta(hours=1)
 
 
-def land_tick(home: Path, number: int) -> int:
+def land_tick(home: Path, number: int, kind: Literal["news", "late"]) -> int:
     """Land the tick; returns its number of records. Another number gives another tick."""
     now = END + (1 + number) * LATER
     rows = duckdb.execute(
@@ -30,10 +34,14 @@ def land_tick(home: Path, number: int) -> int:
         from read_parquet(?)
         where provider not in ('search_console', 'leadtrail')
             and stream not in ('owners', 'pipelines', 'companies', 'trackers', 'phone_numbers')
-            and via <> 'observed'
-        order by md5(idempotency_key || ?) limit ?
+            and via <> 'observed' and received_at < ?
+        order by case when ? then coalesce(updated_at, occurred_at) end desc nulls last, md5(idempotency_key || ?)
+        limit ? offset ?
         """,
-        [f"{home}/landing/*/*/*.parquet", str(number), RECORDS],
+        [
+            *(f"{home}/landing/*/*/*.parquet", END + LATER, kind == "news", str(number)),
+            *(RECORDS, number * RECORDS if kind == "news" else 0),
+        ],
     ).fetchall()
     batches: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for place, (client_id, provider, stream, record_id, payload, occurred_at) in enumerate(rows):
