@@ -7,10 +7,10 @@ with costs as (
 ),
 
 leads as (
-    select waits.client_id, waits.month, waits.channel, waits.person_id
-    from {{ ref('int_lead_waits') }} as waits
-    inner join costs on waits.client_id = costs.client_id and waits.month = costs.month and waits.channel = costs.channel
-    where waits.is_valid and costs.cost_cents is not null
+    select leads.client_id, costs.month, costs.channel, leads.person_id
+    from {{ ref('int_leads') }} as leads
+    inner join costs on leads.client_id = costs.client_id and leads.opened_month = costs.month and leads.channel = costs.channel
+    where leads.has_enquiry and leads.is_valid and costs.cost_cents is not null
 ),
 
 people as (

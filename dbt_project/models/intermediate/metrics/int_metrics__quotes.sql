@@ -16,6 +16,7 @@ events as (
         max(value_cents) as value_cents
     from {{ ref('fct_lead_events') }}
     where event_type in ('estimate_created', 'estimate_sent', 'estimate_accepted', 'estimate_declined')
+        and event_type between 'estimate_accepted' and 'estimate_sent'  -- by a range an engine leaves out the rest while it reads
     group by record_uid
 ),
 
